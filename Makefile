@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# nidus: one Makefile; each folder adds its rules in a small *.mk.  `make help` lists what one can ask for.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+B := build
+V ?= 0
+Q := $(if $(filter 1,$V),,@)
+SHELL := /bin/sh
+
+# The compiler of everything that runs below an operating system: gcc or clang.
+CC_TARGET ?= gcc
+CFLAGS_COMMON := -std=c17 -O2 -g -Wall -Wextra -Werror -I.
+CFLAGS_FREESTANDING := $(CFLAGS_COMMON) -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables \
+                       -fno-strict-aliasing -fno-common -mno-red-zone -MMD -MP
+
+include $(wildcard boot/*.mk kernel/*.mk iommu/*.mk drivers/*.mk guests/*.mk tools/*/*.mk)
+
+.PHONY: help clean
+help:
+	@echo 'make run        build everything and boot the demonstration (Ctrl-C ends it)'
+	@echo 'make test       every test; ends with "N passed, N failed"'
+	@echo 'make test-host  the tests that need no emulator'
+	@echo 'make test-boot  the boots in QEMU'
+	@echo 'make bench      figures'
+	@echo 'make fuzz       the fuzzers, for a minute each'
+	@echo 'make overnight  the long runs'
+	@echo 'make image      build/nidus.img, a bootable disk'
+	@echo 'make clean      removes build/'
+
+clean:
+	$(Q)rm -rf $(B)

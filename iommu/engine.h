@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * engine.h: the VT-d engine as the object layer (iommufd.c …) sees it: devices that are blocked or
+ * attached, domains (second-stage tables) and first-stage tables nested on them.
+ *
+ * Every function validates all before it touches anything: an error leaves tables, caches and
+ * translation as they were, and one line in the log says which thing and why.  -EIO everywhere: the unit did not
+ * answer; it is fenced off and said so.
+ */
+#ifndef NIDUS_ENGINE_H
+#define NIDUS_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/stage2.h"
+
+struct guest;
+struct unit;                    /* one remapping unit (DRHD); lives for ever */
+struct first_stage;
+
+/* A second-stage table and the places that use it.  Members are private to the engine but for `table`. */
+struct domain {
+    struct stage2 table;
+    bool nest_parent;
+    bool snoop;                 /* every attachment sets PGSNP */
+    unsigned users;             /* devices attached to it directly, and first stages over it */
+    struct first_stage *children;
+    struct attachment *attachments; /* (unit, DID) pairs in use for it as a plain second stage */
+    struct guest *owner;
+};
+
+/* A guest's first-stage table over a nest parent. */
+struct first_stage {
+    struct domain *parent;
+    struct first_stage *next;   /* sibling */
+    uint64_t pgtbl;             /* GPA, 4 KiB aligned */
+    unsigned levels;            /* 4 or 5 */
+    bool sre, eafe, wpe;
+    unsigned users;             /* devices attached */
+    struct attachment *attachments;
+};
+
+/* A function assigned to a guest. */
+struct device {
+    struct device *next;        /* all assigned devices: the engine's list */
+    struct unit *unit;
+    uint16_t segment, source_id;
+    struct guest *owner;
+    void *context;              /* the object layer's, for engine_fault_sink */
+    uint32_t id;                /* the guest's device id */
+    uint64_t *pasid_directory;
+    uint64_t *pasid_table;      /* of PASIDs 0 to 63 */
+    struct domain *domain;      /* attached directly; or */
+    struct first_stage *first;  /* attached nested; both NULL: blocked */
+};
+
+struct unit_info {
+    uint64_t cap, ecap;         /* raw registers */
+    bool errata_772415;         /* in force on this unit */
+    bool nested;                /* can do nested translation */
+};
+
+/* Finds the unit and puts blocking entries in place.  dev: segment, source_id, owner, context and id are set.  false: refused,
+ * reason says why. */
+bool engine_device_init(struct device *dev, char reason[160]);
+/* Detaches if needed and gives its tables back.  -EIO: the device's unit does not answer; it stays on the list and its memory in use. */
+int engine_device_fini(struct device *dev);
+void engine_unit_info(const struct device *dev, struct unit_info *info);
+
+/* An empty second stage as dev's unit can walk it.  nest_parent: first stages may be put over it.  -EOPNOTSUPP: the unit has no
+ * nested translation, or no second stage; -ENOMEM. */
+int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner);
+/* users is 0. */
+void engine_domain_fini(struct domain *d);
+/* May prot (STAGE2_*) be mapped here?  -EINVAL: read-only in a nest parent while erratum 772415 is in force on any unit. */
+int engine_domain_allows(const struct domain *d, unsigned prot);
+/* stage2_map's errors, and engine_domain_allows'. */
+int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot);
+/* Unmaps and invalidates on every unit, first stages over it included.  When it returns 0 no device reaches the pages.
+ * -ENOMEM: nothing changed; -EIO: a unit does not answer. */
+int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size);
+
+/* f: parent, pgtbl, levels, sre, eafe, wpe are set.  Checks them against dev's unit and links f.  -EINVAL: pgtbl not aligned or beyond the
+ * second stage, levels, sre/eafe/wpe that the unit lacks; -EOPNOTSUPP. */
+int engine_first_stage_init(struct first_stage *f, const struct device *dev);
+/* users is 0. */
+void engine_first_stage_fini(struct first_stage *f);
+
+/*
+ * Attaches dev to f (nested) or, f NULL, to d, replacing what it had, and sets Bus Master.
+ * -EINVAL: the unit cannot walk this table (levels, page sizes, no SC but snoop …), dev is not the owner's;
+ * -ENOSPC: no DID; -ENOMEM; on an error the old attachment goes on.
+ */
+int engine_attach(struct device *dev, struct domain *d, struct first_stage *f);
+/* Blocks dev and clears Bus Master.  Nothing attached: 0. */
+int engine_detach(struct device *dev);
+
+/* One range of a request: 4 KiB pages; npages UINT64_MAX: everything. */
+struct engine_range {
+    uint64_t addr;
+    uint64_t npages;
+    bool leaf;                  /* IH=1 */
+};
+/* Invalidates count ranges (1 to 512) on every unit where f is attached: one submission each.  Returns when it has happened. */
+int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count);
+
+/* The object layer implements this: a fault of an assigned device.  Bounded, must not block. */
+struct nidus_fault;
+void engine_fault_sink(struct device *dev, const struct nidus_fault *fault);
+/* … and this: count records of unknown devices of the unit were lost (overflow): every owner of a device on it is told. */
+void engine_fault_lost(struct device *dev);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * iommu.h: what the kernel calls.  The rest of iommu/ is private to it.
+ */
+#ifndef NIDUS_IOMMU_H
+#define NIDUS_IOMMU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guest;
+struct iommu_context;           /* a guest's IOASes, HWPTs, devices and fault ring; freed by iommu_context_destroy */
+
+enum iommu_errata_policy { IOMMU_ERRATA_AUTO, IOMMU_ERRATA_ON, IOMMU_ERRATA_OFF };
+
+/*
+ * Takes over every remapping unit that the DMAR table names: interrupt remapping on with an empty table,
+ * translation on with every device blocked.  table: the whole ACPI table, length bytes readable; NULL: there is none.
+ * Bus Master is already clear on every function.  Each unit, and each thing that is missing, is one line of the log.
+ * Never fails: without usable units devices cannot be assigned, and iommu_unavailable() says why.
+ */
+void iommu_init(const void *table, uint32_t length, enum iommu_errata_policy errata);
+
+/* NULL when some unit works; else why no device can be assigned, in words. */
+const char *iommu_unavailable(void);
+
+/* A guest's context, with its default IOAS, all its RAM at IOVA = GPA.  NULL: no memory.
+ * nested: HWPT_ALLOC with NEST_PARENT is allowed. */
+struct iommu_context *iommu_context_create(struct guest *guest, bool nested);
+uint32_t iommu_default_ioas(const struct iommu_context *context);
+
+/*
+ * Gives a device to the guest, blocked.  *id: its device id.  false: refused, and reason holds why, in
+ * words: no usable unit covers it, its unit lacks interrupt remapping, scalable mode …, it has an RMRR.
+ */
+bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, uint32_t *id, char reason[160]);
+
+/* Device id -> segment and bdf.  false: the guest has no such device. */
+bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *segment, uint16_t *bdf);
+
+/* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ)? */
+bool iommu_handles(uint64_t nr);
+/* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
+int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
+
+/* Stops the guest's DMA for good: Bus Master off, every device blocked and its translations gone from all
+ * caches.  When it returns true no device reaches the guest's memory.  false: a unit did not answer, the memory must not be
+ * used again. */
+bool iommu_context_block(struct iommu_context *context);
+/* Frees the context; iommu_context_block came before. */
+void iommu_context_destroy(struct iommu_context *context);
+
+/* Reads the fault records of every unit: logs them, hands them to the guests that own the devices.  Bounded work.
+ * Called on each timer tick and before FAULT_READ. */
+void iommu_poll(void);
+
+#endif

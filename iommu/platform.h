@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * platform.h: all that iommu/ and kernel/stage2.c need from their surroundings.
+ *
+ * The kernel implements it (kernel/platform_inline.h, kernel/platform.c), and so does an ordinary process on the
+ * developer's host, so the same sources run in both.  Nothing in iommu/ reaches the machine in
+ * another way: registers through platform_read/write, tables that hardware reads through
+ * platform_store64/128.
+ *
+ * `struct guest *owner`: whom an allocation is charged to.  NULL is nidus itself.  A guest over its quota
+ * gets NULL, and only that guest.
+ */
+#ifndef NIDUS_PLATFORM_H
+#define NIDUS_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/abi/errno.h"
+
+struct guest;
+
+#define PAGE_SIZE  4096ULL
+#define PAGE_SHIFT 12
+
+/* 2^order zeroed pages, aligned to their size and written back from the caches; NULL: none left.  order 0 to 8. */
+void *platform_pages_alloc(struct guest *owner, unsigned order);
+void platform_pages_free(struct guest *owner, void *pages, unsigned order);
+
+/* A zeroed object of 1 to 4096 bytes, aligned to 16; NULL: none left.  Free with the same size. */
+void *platform_alloc(struct guest *owner, size_t size);
+void platform_free(struct guest *owner, void *object, size_t size);
+
+/* A page that platform_pages_alloc gave: its physical address and back. */
+static inline uint64_t platform_phys(const void *page);
+static inline void *platform_virt(uint64_t phys);
+
+/* Registers of one unit, uncached.  phys is page aligned.  NULL: no address space left. */
+volatile void *platform_map_registers(uint64_t phys, uint64_t size);
+static inline uint32_t platform_read32(volatile void *registers, uint32_t offset);
+static inline uint64_t platform_read64(volatile void *registers, uint32_t offset);
+static inline void platform_write32(volatile void *registers, uint32_t offset, uint32_t value);
+static inline void platform_write64(volatile void *registers, uint32_t offset, uint64_t value);
+
+/* One indivisible store to a table that hardware reads; entry is aligned to the size of the store.
+ * Stores appear in program order. */
+static inline void platform_store64(volatile uint64_t *entry, uint64_t value);
+static inline void platform_store128(volatile void *entry, uint64_t low, uint64_t high);
+/* One indivisible load of a word that hardware may write. */
+static inline uint64_t platform_load64(const volatile uint64_t *entry);
+static inline uint32_t platform_load32(const volatile uint32_t *word);
+
+/* Writes the cache lines of [p, p + size) back to memory and waits: for units whose walks do not snoop. */
+void platform_write_back(const volatile void *p, size_t size);
+
+/* Nanoseconds since some moment, never backwards. */
+uint64_t platform_time_ns(void);
+static inline void platform_pause(void);
+
+/* One line of the log, without its line feed.  At most 240 characters are kept. */
+void platform_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* snprintf: %s %c %d %u %x %X with 0, width, l, ll, z; %p.  Returns the length that the whole text has. */
+int platform_format(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The guest's memory.  A range that is not wholly RAM is -EFAULT and nothing is copied.  Any alignment. */
+int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size);
+int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size);
+/* Where the RAM page at gpa lies, and how many bytes from there on are contiguous RAM both in GPA and in HPA.
+ * gpa is 4 KiB aligned.  -EFAULT: no RAM. */
+int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run);
+/* The i-th region of the guest's RAM, from 0; false: no more. */
+bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size);
+const char *platform_guest_name(struct guest *guest);
+
+/* PCI configuration.  bdf: bus 15:8, device 7:3, function 2:0.  A function that is not there reads all ones. */
+uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width);
+/* Sets or clears Bus Master; clearing waits, at most 100 ms, for Transactions Pending to end. */
+void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on);
+
+/* CPUID 1 EAX, and the hypervisor's id (CPUID 0x40000000, EBX ECX EDX), "" when there is none. */
+uint32_t platform_cpu_signature(void);
+void platform_hypervisor_id(char id[13]);
+
+/* A state that nidus cannot go on from: says so and stops the machine.  Never for what firmware, a guest or a device did. */
+_Noreturn void platform_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#include "platform_inline.h" /* the functions above that are static inline */
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * iommufd.h: the calls that carry the payloads of Linux's iommufd.
+ *
+ * The call number in RAX is the number of the Linux ioctl, (';' << 8) | nr, and the payload at the GPA in
+ * RDI has the layout of that ioctl's structure in Linux 7.x <linux/iommufd.h> and <linux/vfio.h>.  Names
+ * are Linux's with the prefix NIDUS_/nidus_.  tools/test checks every size, offset and value against
+ * Linux's header.
+ *
+ * Every payload begins with its size in bytes.  A size below the minimum is -EINVAL; a larger one than
+ * nidus knows is accepted when the unknown tail is zero, else -E2BIG; a smaller one reads as if the tail
+ * were zero.  user_va and data_uptr are GPAs.
+ */
+#ifndef NIDUS_ABI_IOMMUFD_H
+#define NIDUS_ABI_IOMMUFD_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define NIDUS_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), "size of " #type)
+#else
+#define NIDUS_ABI_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "size of " #type)
+#endif
+
+#define NIDUS_CALL_ATTACH            0x3b77u /* VFIO_DEVICE_ATTACH_IOMMUFD_PT, device id in RSI */
+#define NIDUS_CALL_DETACH            0x3b78u /* VFIO_DEVICE_DETACH_IOMMUFD_PT, device id in RSI */
+#define NIDUS_CALL_DESTROY           0x3b80u
+#define NIDUS_CALL_IOAS_ALLOC        0x3b81u
+#define NIDUS_CALL_IOAS_MAP          0x3b85u
+#define NIDUS_CALL_IOAS_UNMAP        0x3b86u
+#define NIDUS_CALL_HWPT_ALLOC        0x3b89u
+#define NIDUS_CALL_GET_HW_INFO       0x3b8au
+#define NIDUS_CALL_HWPT_INVALIDATE   0x3b8du
+
+struct nidus_vfio_attach {      /* struct vfio_device_attach_iommufd_pt */
+    uint32_t argsz;             /*  0: 12, or 16 with ATTACH_PASID */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t pt_id;             /*  8: IOAS or HWPT; out: the HWPT attached */
+    uint32_t pasid;             /* 12 */
+};
+NIDUS_ABI_SIZE(struct nidus_vfio_attach, 16);
+#define NIDUS_VFIO_ATTACH_PASID (1u << 0)
+
+struct nidus_vfio_detach {      /* struct vfio_device_detach_iommufd_pt */
+    uint32_t argsz;             /* 0: 8, or 12 with DETACH_PASID */
+    uint32_t flags;             /* 4: 0 */
+    uint32_t pasid;             /* 8 */
+};
+NIDUS_ABI_SIZE(struct nidus_vfio_detach, 12);
+
+struct nidus_destroy {          /* struct iommu_destroy */
+    uint32_t size;              /* 0: 8 */
+    uint32_t id;                /* 4 */
+};
+NIDUS_ABI_SIZE(struct nidus_destroy, 8);
+
+struct nidus_ioas_alloc {       /* struct iommu_ioas_alloc */
+    uint32_t size;              /* 0: 12 */
+    uint32_t flags;             /* 4: 0 */
+    uint32_t out_ioas_id;       /* 8: out */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_alloc, 12);
+
+struct nidus_ioas_map {         /* struct iommu_ioas_map */
+    uint32_t size;              /*  0: 40 */
+    uint32_t flags;             /*  4: NIDUS_IOAS_MAP_* */
+    uint32_t ioas_id;           /*  8 */
+    uint32_t reserved;          /* 12: 0 */
+    uint64_t user_va;           /* 16: GPA of the guest's own memory, 4 KiB aligned */
+    uint64_t length;            /* 24: bytes, a multiple of 4 KiB */
+    uint64_t iova;              /* 32: in with FIXED_IOVA, else out */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_map, 40);
+#define NIDUS_IOAS_MAP_FIXED_IOVA (1u << 0)
+#define NIDUS_IOAS_MAP_WRITEABLE  (1u << 1)
+#define NIDUS_IOAS_MAP_READABLE   (1u << 2)
+
+struct nidus_ioas_unmap {       /* struct iommu_ioas_unmap */
+    uint32_t size;              /*  0: 24 */
+    uint32_t ioas_id;           /*  4 */
+    uint64_t iova;              /*  8: 0 with length UINT64_MAX means everything */
+    uint64_t length;            /* 16: out: bytes unmapped */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_unmap, 24);
+
+struct nidus_hwpt_alloc {       /* struct iommu_hwpt_alloc; minimum size 24 */
+    uint32_t size;              /*  0: 48 */
+    uint32_t flags;             /*  4: NIDUS_HWPT_ALLOC_* */
+    uint32_t dev_id;            /*  8 */
+    uint32_t pt_id;             /* 12: an IOAS gives a paging HWPT, a nest parent a nested HWPT */
+    uint32_t out_hwpt_id;       /* 16: out */
+    uint32_t reserved;          /* 20: 0 */
+    uint32_t data_type;         /* 24: NIDUS_HWPT_DATA_* */
+    uint32_t data_len;          /* 28 */
+    uint64_t data_uptr;         /* 32 */
+    uint32_t fault_id;          /* 40 */
+    uint32_t reserved2;         /* 44 */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_alloc, 48);
+#define NIDUS_HWPT_ALLOC_NEST_PARENT    (1u << 0)
+#define NIDUS_HWPT_ALLOC_DIRTY_TRACKING (1u << 1)
+#define NIDUS_HWPT_FAULT_ID_VALID       (1u << 2)
+#define NIDUS_HWPT_ALLOC_PASID          (1u << 3)
+#define NIDUS_HWPT_DATA_NONE   0u
+#define NIDUS_HWPT_DATA_VTD_S1 1u
+
+struct nidus_hwpt_vtd_s1 {      /* struct iommu_hwpt_vtd_s1 */
+    uint64_t flags;             /*  0: NIDUS_VTD_S1_* */
+    uint64_t pgtbl_addr;        /*  8: GPA of the top table, 4 KiB aligned */
+    uint32_t addr_width;        /* 16: 48, or 57 where CAP.FS5LP */
+    uint32_t reserved;          /* 20: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_vtd_s1, 24);
+#define NIDUS_VTD_S1_SRE  (1u << 0)
+#define NIDUS_VTD_S1_EAFE (1u << 1)
+#define NIDUS_VTD_S1_WPE  (1u << 2)
+
+struct nidus_hw_info {          /* struct iommu_hw_info; minimum size 32 */
+    uint32_t size;              /*  0: 40 */
+    uint32_t flags;             /*  4: NIDUS_HW_INFO_FLAG_INPUT_TYPE or 0 */
+    uint32_t dev_id;            /*  8 */
+    uint32_t data_len;          /* 12: in: buffer; out: 24 */
+    uint64_t data_uptr;         /* 16: gets struct nidus_hw_info_vtd */
+    uint32_t data_type;         /* 24: in with INPUT_TYPE; out: NIDUS_HW_INFO_TYPE_INTEL_VTD */
+    uint8_t out_max_pasid_log2; /* 28 */
+    uint8_t reserved[3];        /* 29: 0 */
+    uint64_t out_capabilities;  /* 32: NIDUS_HW_CAP_* */
+};
+NIDUS_ABI_SIZE(struct nidus_hw_info, 40);
+#define NIDUS_HW_INFO_FLAG_INPUT_TYPE  (1u << 0)
+#define NIDUS_HW_INFO_TYPE_DEFAULT     0u
+#define NIDUS_HW_INFO_TYPE_INTEL_VTD   1u
+#define NIDUS_HW_CAP_DIRTY_TRACKING        (1u << 0)
+#define NIDUS_HW_CAP_PCI_PASID_EXEC        (1u << 1)
+#define NIDUS_HW_CAP_PCI_PASID_PRIV        (1u << 2)
+#define NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED (1u << 3)
+
+struct nidus_hw_info_vtd {      /* struct iommu_hw_info_vtd */
+    uint32_t flags;             /*  0: NIDUS_HW_INFO_VTD_* */
+    uint32_t reserved;          /*  4 */
+    uint64_t cap_reg;           /*  8: the unit's CAP register, spec 11.4.2 */
+    uint64_t ecap_reg;          /* 16: the unit's ECAP register, spec 11.4.3 */
+};
+NIDUS_ABI_SIZE(struct nidus_hw_info_vtd, 24);
+#define NIDUS_HW_INFO_VTD_ERRATA_772415_SPR17 (1u << 0)
+
+struct nidus_hwpt_invalidate {  /* struct iommu_hwpt_invalidate */
+    uint32_t size;              /*  0: 32 */
+    uint32_t hwpt_id;           /*  4: a nested HWPT */
+    uint64_t data_uptr;         /*  8: array of struct nidus_hwpt_vtd_s1_invalidate */
+    uint32_t data_type;         /* 16: NIDUS_HWPT_INVALIDATE_DATA_VTD_S1 */
+    uint32_t entry_len;         /* 20: 24 */
+    uint32_t entry_num;         /* 24: in: entries; out: entries handled */
+    uint32_t reserved;          /* 28: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_invalidate, 32);
+#define NIDUS_HWPT_INVALIDATE_DATA_VTD_S1 0u
+#define NIDUS_HWPT_INVALIDATE_MAX_ENTRIES (1u << 19)
+
+struct nidus_hwpt_vtd_s1_invalidate { /* struct iommu_hwpt_vtd_s1_invalidate */
+    uint64_t addr;              /*  0: 4 KiB aligned */
+    uint64_t npages;            /*  8: 4 KiB pages; UINT64_MAX with addr 0 means everything */
+    uint32_t flags;             /* 16: NIDUS_VTD_INV_LEAF or 0 */
+    uint32_t reserved;          /* 20: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_vtd_s1_invalidate, 24);
+#define NIDUS_VTD_INV_LEAF (1u << 0) /* only leaf entries changed */
+
+#endif

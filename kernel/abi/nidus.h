@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * nidus.h: what a guest finds when it starts, and nidus's own calls (numbers from 0x6e00).
+ *
+ * A guest starts in 64-bit mode at its ELF entry point, interrupts off, RDI = GPA of its guest-info page.
+ * Its memory begins at GPA 0.  nidus puts the info page and the first page tables, which map the low 4 GiB
+ * one to one except page 0, below NIDUS_GUEST_IMAGE_MIN; they are ordinary guest memory from then on.
+ * RSP is not valid.  GDT: 64-bit code 0x08, data 0x10.  There is no IDT: an exception before the guest has
+ * loaded one stops it with a report.
+ *
+ * A call is VMMCALL or VMCALL (guest_info.call says which) at CPL 0, else -EPERM: RAX = number, RDI = GPA of the payload,
+ * RSI = device id where the call is about a device.  Only RAX changes: 0 or a negative errno.
+ */
+#ifndef NIDUS_ABI_NIDUS_H
+#define NIDUS_ABI_NIDUS_H
+
+#include "errno.h"
+#include "iommufd.h"
+
+#define NIDUS_GUEST_IMAGE_MIN 0x100000u  /* an image's segments begin at or above this GPA */
+
+#define NIDUS_GUEST_INFO_MAGIC   0x6f666e697375646eULL /* "ndusinfo" */
+#define NIDUS_GUEST_INFO_VERSION 1u
+#define NIDUS_MAX_DEVICES        8u
+#define NIDUS_MAX_RAM_REGIONS    2u
+#define NIDUS_PCI_BARS           6u
+
+struct nidus_guest_ram {
+    uint64_t gpa;               /* 4 KiB aligned */
+    uint64_t size;              /* bytes; 0: unused */
+};
+
+struct nidus_guest_bar {
+    uint64_t gpa;               /* where the BAR is mapped for the CPU; 0: no memory BAR here */
+    uint64_t size;              /* bytes */
+};
+
+struct nidus_guest_device {
+    uint32_t id;                /* device id for calls */
+    uint16_t vendor, device;    /* PCI ids */
+    uint16_t segment;
+    uint16_t bdf;               /* bus 15:8, device 7:3, function 2:0 of the machine, for messages */
+    uint32_t class_code;        /* 23:0 */
+    uint32_t reserved;
+    struct nidus_guest_bar bar[NIDUS_PCI_BARS];
+};
+
+struct nidus_guest_info {
+    uint64_t magic;             /* NIDUS_GUEST_INFO_MAGIC */
+    uint32_t version;           /* NIDUS_GUEST_INFO_VERSION */
+    uint32_t size;              /* sizeof(struct nidus_guest_info) */
+    char name[32];              /* of the guest in nidus.conf, zero-terminated */
+    char args[128];             /* `args` in nidus.conf, zero-terminated */
+    uint32_t call;              /* NIDUS_CALL_VMCALL or NIDUS_CALL_VMMCALL */
+    uint32_t flags;             /* NIDUS_GUEST_* */
+    uint64_t tsc_hz;
+    uint32_t default_ioas;      /* id of the IOAS that holds all RAM at IOVA = GPA; 0: no IOMMU */
+    uint32_t device_count;
+    struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
+    struct nidus_guest_device device[NIDUS_MAX_DEVICES];
+};
+#define NIDUS_CALL_VMCALL  0u
+#define NIDUS_CALL_VMMCALL 1u
+#define NIDUS_GUEST_NESTED (1u << 0) /* nested = on */
+
+/* nidus's own calls.  All begin with their size, with the envelope rules of iommufd.h. */
+#define NIDUS_CALL_FAULT_READ       0x6e01u
+#define NIDUS_CALL_CONSOLE_WRITE    0x6e02u
+#define NIDUS_CALL_EXIT             0x6e03u
+#define NIDUS_CALL_PCI_CONFIG_READ  0x6e04u /* device id in RSI */
+#define NIDUS_CALL_PCI_CONFIG_WRITE 0x6e05u /* device id in RSI */
+
+/* FAULT_READ: takes the oldest records of the guest's own devices out of its fault ring. */
+struct nidus_fault_read {
+    uint32_t size;              /*  0: 32 */
+    uint32_t flags;             /*  4: 0, else -EOPNOTSUPP */
+    uint64_t data_uptr;         /*  8: array of struct nidus_fault */
+    uint32_t entry_len;         /* 16: sizeof(struct nidus_fault), else -EINVAL */
+    uint32_t entry_num;         /* 20: in: room, at most 256; out: records written, 0 if there is none */
+    uint64_t out_lost;          /* 24: out: records lost since the last call: the ring was full, or the unit overflowed */
+};
+NIDUS_ABI_SIZE(struct nidus_fault_read, 32);
+
+struct nidus_fault {
+    uint32_t dev_id;            /*  0 */
+    uint32_t flags;             /*  4: NIDUS_FAULT_* */
+    uint32_t pasid;             /*  8: with PASID_VALID */
+    uint8_t reason;             /* 12: fault reason, spec 5.10 table 30 */
+    uint8_t access;             /* 13: NIDUS_FAULT_WRITE … */
+    uint8_t stage;              /* 14: the stage that failed: NIDUS_FAULT_STAGE_* */
+    uint8_t level;              /* 15: table level of that stage, 1 to 5; 0: none */
+    uint64_t addr;              /* 16: the request's address, bits 63:12; an interrupt request: its index (bits 63:48) */
+    uint64_t gpa;               /* 24: with GPA_VALID: the guest address that the second stage did not allow */
+    uint8_t first_level;        /* 32: stage 2 under nested: level of the first-stage entry being fetched; 0: the final address */
+    uint8_t reserved[7];        /* 33 */
+};
+NIDUS_ABI_SIZE(struct nidus_fault, 40);
+#define NIDUS_FAULT_PASID_VALID (1u << 0)
+#define NIDUS_FAULT_GPA_VALID   (1u << 1)
+#define NIDUS_FAULT_WRITE        0u
+#define NIDUS_FAULT_PAGE_REQUEST 1u
+#define NIDUS_FAULT_READ         2u
+#define NIDUS_FAULT_ATOMIC       3u
+#define NIDUS_FAULT_STAGE_NONE      0u /* root, context or PASID table */
+#define NIDUS_FAULT_STAGE_FIRST     1u
+#define NIDUS_FAULT_STAGE_SECOND    2u
+#define NIDUS_FAULT_STAGE_INTERRUPT 3u
+
+struct nidus_console_write {
+    uint32_t size;              /*  0: 16 */
+    uint32_t length;            /*  4: bytes, at most 4096, else -EINVAL */
+    uint64_t data_uptr;         /*  8: text; each line appears with the guest's name before it */
+};
+NIDUS_ABI_SIZE(struct nidus_console_write, 16);
+
+struct nidus_exit {
+    uint32_t size;              /* 0: 8 */
+    int32_t code;               /* 4: 0: success */
+};
+NIDUS_ABI_SIZE(struct nidus_exit, 8);
+
+/* PCI_CONFIG_READ/WRITE: offset 0 to 4095 (to 255 where the machine has no ECAM), width 1, 2 or 4,
+ * naturally aligned, else -EINVAL.  Base address registers read as the GPAs of guest_info.  A write
+ * outside the allow-list is -EPERM. */
+struct nidus_pci_config {
+    uint32_t size;              /*  0: 16 */
+    uint16_t offset;            /*  4 */
+    uint16_t width;             /*  6 */
+    uint32_t value;             /*  8: in or out */
+    uint32_t reserved;          /* 12: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_pci_config, 16);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * guest.h: a guest: its memory, its CPU, its devices, its end.
+ */
+#ifndef NIDUS_GUEST_H
+#define NIDUS_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/abi/nidus.h"
+#include "kernel/boot_info.h"
+#include "kernel/stage2.h"
+#include "kernel/vcpu.h"
+
+struct iommu_context;
+
+enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* until the next tick */, GUEST_ENDED };
+
+struct guest {
+    enum guest_state state;
+    char name[32];
+    const struct boot_guest *config;
+    struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
+    struct stage2 memory;       /* for the CPU: RAM and BARs */
+    struct vcpu *vcpu;
+    struct iommu_context *iommu;
+    uint64_t pages_left;        /* quota of pages for tables and objects */
+    int exit_code;
+    unsigned device_count;
+    struct nidus_guest_device device[NIDUS_MAX_DEVICES];
+    /* kernel/guest.c keeps the frames behind ram here; see there */
+    struct guest_frames *frames;
+    char line[240];             /* console output up to the next line feed */
+    unsigned line_length;
+};
+
+/* Creates every guest that boot lists; one that cannot run is refused with a reason.  Returns how many run. */
+unsigned guests_create(const struct boot_info *boot);
+/* Round-robin until the last guest has ended. */
+void guests_run(void);
+/* Ends a guest: devices stopped and blocked, memory scrubbed and given back.  Said in one line. */
+void guest_end(struct guest *g, const char *why);
+
+/* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
+int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);
+int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
+
+/* Handles what made g's CPU leave. */
+void exit_handle(struct guest *g, const struct vcpu_exit *exit);
+/* A call: number, payload GPA, device id. */
+int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id);
+
+#endif

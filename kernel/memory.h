@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * memory.h: physical memory, nidus's own address space.
+ *
+ * All RAM is mapped, writable and not executable, at DIRECT_MAP + physical address; the image at
+ * KERNEL_VIRT_BASE with W^X; registers wherever map_registers puts them, uncached.
+ */
+#ifndef NIDUS_MEMORY_H
+#define NIDUS_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/boot_info.h"
+
+#define PAGE_SIZE  4096ULL
+#define PAGE_SHIFT 12
+#define DIRECT_MAP 0xffff800000000000ULL
+
+static inline void *phys_to_virt(uint64_t phys) { return (void *)(phys + DIRECT_MAP); }
+/* virt: an address in the direct map. */
+static inline uint64_t virt_to_phys(const void *virt) { return (uint64_t)virt - DIRECT_MAP; }
+
+/* Takes the memory map, builds nidus's own page tables and switches to them.  The firmware's are not used from then on. */
+void memory_init(const struct boot_info *boot);
+
+/* 2^order pages (0 to 18), aligned to their size, not zeroed; 0: none left. */
+uint64_t frames_alloc(unsigned order);
+void frames_free(uint64_t phys, unsigned order);
+uint64_t frames_free_bytes(void);
+
+/* Registers or tables outside RAM, uncached; phys and size need no alignment.  Never unmapped.  NULL: no space. */
+volatile void *map_registers(uint64_t phys, uint64_t size);
+
+#endif

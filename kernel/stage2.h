@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stage2.h: the one walker of second-stage page tables: EPT, NPT and VT-d.
+ *
+ * The three have the same shape (512 entries of 8 bytes, 9 bits a level, leaves of 4 KiB, 2 MiB and 1 GiB)
+ * and differ in the bits of their entries, which struct stage2_format holds.  The largest leaf that
+ * alignment and page_sizes allow is used.  Portable C: what it needs comes from iommu/platform.h.
+ *
+ * The walker does not invalidate and does not lock: its caller holds the lock of the table, and frees
+ * what stage2_unmap took out only after the invalidation that makes it safe.
+ */
+#ifndef NIDUS_STAGE2_H
+#define NIDUS_STAGE2_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guest;
+struct stage2_format;
+
+extern const struct stage2_format stage2_ept;
+extern const struct stage2_format stage2_npt;
+extern const struct stage2_format stage2_vtd;
+
+#define STAGE2_READ     1u
+#define STAGE2_WRITE    2u
+#define STAGE2_EXECUTE  4u      /* ignored by VT-d */
+#define STAGE2_UNCACHED 8u      /* device memory; ignored by VT-d */
+#define STAGE2_SNOOP    16u     /* VT-d: SNP in the leaf */
+
+#define STAGE2_2M 1u
+#define STAGE2_1G 2u
+
+struct stage2 {
+    const struct stage2_format *format;
+    struct guest *owner;        /* pays for the tables */
+    uint64_t *root;
+    unsigned levels;            /* 3, 4 or 5 */
+    unsigned page_sizes;        /* STAGE2_2M | STAGE2_1G: leaves above 4 KiB that may be used */
+    bool coherent;              /* false: every store is written back */
+};
+
+/* Tables that were unlinked and may still be in a walker's caches. */
+struct stage2_freed {
+    void *head;                 /* chained through their first word */
+};
+
+/* An empty table.  -EINVAL: levels; -ENOMEM. */
+int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned levels, unsigned page_sizes,
+                bool coherent, struct guest *owner);
+/* Frees every table.  No hardware may use it any more. */
+void stage2_destroy(struct stage2 *s);
+
+/* First address beyond the table: 2^39, 2^48 or 2^57. */
+uint64_t stage2_limit(const struct stage2 *s);
+
+/*
+ * Maps [gpa, gpa + size) to [hpa, hpa + size).  All or nothing.
+ * -EINVAL: not 4 KiB aligned, size 0 or no permission; -EOVERFLOW: beyond stage2_limit or 2^52;
+ * -EEXIST: something in the range is mapped; -ENOMEM.
+ */
+int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot);
+
+/*
+ * Unmaps whatever is mapped in [gpa, gpa + size).  A leaf that the range cuts is split.  Tables that end
+ * up empty are unlinked and added to *freed: give them to stage2_free after the invalidation.
+ * *unmapped (may be NULL): bytes that were mapped.
+ * -EINVAL, -EOVERFLOW as above; -ENOMEM: no page for a split, nothing was changed.
+ */
+int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped);
+void stage2_free(struct stage2 *s, struct stage2_freed *freed);
+
+/* What gpa maps to.  *prot: STAGE2_READ | … as the entries say, *leaf: bytes of the leaf, *level: the
+ * level at which the walk ended, 1 for a 4 KiB leaf (any pointer may be NULL).  -ENOENT: not mapped; *level is
+ * then the level of the entry that is not present. */
+int stage2_lookup(const struct stage2 *s, uint64_t gpa, uint64_t *hpa, unsigned *prot, uint64_t *leaf, unsigned *level);
+
+#endif
