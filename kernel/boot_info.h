@@ -62,10 +62,7 @@ struct boot_segment {           /* one PT_LOAD of a guest's image */
 struct boot_device {
     uint16_t segment;
     uint16_t bdf;
-    uint8_t rmrr;               /* enum boot_rmrr */
-    uint8_t reserved[3];
 };
-enum boot_rmrr { BOOT_RMRR_DENY = 0, BOOT_RMRR_MAP };
 
 struct boot_guest {
     char name[32];
