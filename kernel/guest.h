@@ -45,6 +45,8 @@ void guest_end(struct guest *g, const char *why);
 /* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
 int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);
 int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
+/* What platform_guest_ram promises: where the RAM page at gpa lies, and how far RAM goes on in both. */
+int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 
 /* Handles what made g's CPU leave. */
 void exit_handle(struct guest *g, const struct vcpu_exit *exit);

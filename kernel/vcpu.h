@@ -18,7 +18,8 @@ struct guest;
 
 enum vcpu_register {            /* in the order of their encoding */
     VCPU_RAX, VCPU_RCX, VCPU_RDX, VCPU_RBX, VCPU_RSP, VCPU_RBP, VCPU_RSI, VCPU_RDI,
-    VCPU_R8, VCPU_R9, VCPU_R10, VCPU_R11, VCPU_R12, VCPU_R13, VCPU_R14, VCPU_R15, VCPU_REGISTERS
+    VCPU_R8, VCPU_R9, VCPU_R10, VCPU_R11, VCPU_R12, VCPU_R13, VCPU_R14, VCPU_R15, VCPU_GPRS,
+    VCPU_CR4 = VCPU_GPRS, VCPU_EFER         /* as the guest sees them */
 };
 
 enum vcpu_exit_kind {
@@ -27,8 +28,10 @@ enum vcpu_exit_kind {
     VCPU_EXIT_CPUID,
     VCPU_EXIT_HLT,
     VCPU_EXIT_MSR_READ, VCPU_EXIT_MSR_WRITE,
+    VCPU_EXIT_CR4_WRITE,
     VCPU_EXIT_IO,
     VCPU_EXIT_MEMORY,           /* an access that the second stage does not allow */
+    VCPU_EXIT_UNDEFINED,        /* an instruction that the guest's CPUID does not offer: #UD */
     VCPU_EXIT_CRASH,            /* triple fault, shutdown, invalid state */
     VCPU_EXIT_OTHER,            /* an instruction that no guest may use: stop it */
 };
@@ -40,7 +43,8 @@ struct vcpu_exit {
     uint64_t gpa;               /* MEMORY */
     bool write;                 /* MEMORY, IO */
     uint32_t number;            /* MSR index; IO port */
-    char text[64];              /* CRASH, OTHER: what happened, in words */
+    uint64_t value;             /* CR4_WRITE */
+    char text[80];              /* CRASH, UNDEFINED, OTHER: what happened, in words */
 };
 
 struct vcpu_ops {
