@@ -18,12 +18,14 @@
 struct guest;
 struct unit;                    /* one remapping unit (DRHD); lives for ever */
 struct first_stage;
+struct attachment;
+struct pasid_directory_entry;
+struct pasid_entry;
 
 /* A second-stage table and the places that use it.  Members are private to the engine but for `table`. */
 struct domain {
     struct stage2 table;
     bool nest_parent;
-    bool snoop;                 /* every attachment sets PGSNP */
     unsigned users;             /* devices attached to it directly, and first stages over it */
     struct first_stage *children;
     struct attachment *attachments; /* (unit, DID) pairs in use for it as a plain second stage */
@@ -43,14 +45,14 @@ struct first_stage {
 
 /* A function assigned to a guest. */
 struct device {
-    struct device *next;        /* all assigned devices: the engine's list */
+    struct device *next;        /* the engine's list of the unit's devices */
     struct unit *unit;
     uint16_t segment, source_id;
     struct guest *owner;
     void *context;              /* the object layer's, for engine_fault_sink */
     uint32_t id;                /* the guest's device id */
-    uint64_t *pasid_directory;
-    uint64_t *pasid_table;      /* of PASIDs 0 to 63 */
+    struct pasid_directory_entry *pasid_directory;
+    struct pasid_entry *pasid_table; /* of PASIDs 0 to 63 */
     struct domain *domain;      /* attached directly; or */
     struct first_stage *first;  /* attached nested; both NULL: blocked */
 };
@@ -89,7 +91,7 @@ void engine_first_stage_fini(struct first_stage *f);
 
 /*
  * Attaches dev to f (nested) or, f NULL, to d, replacing what it had, and sets Bus Master.
- * -EINVAL: the unit cannot walk this table (levels, page sizes, no SC but snoop …), dev is not the owner's;
+ * -EINVAL: the unit cannot walk this table (levels, page sizes, it does not snoop tables that are not written back …), dev is not the owner's;
  * -ENOSPC: no DID; -ENOMEM; on an error the old attachment goes on.
  */
 int engine_attach(struct device *dev, struct domain *d, struct first_stage *f);

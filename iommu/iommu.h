@@ -16,10 +16,14 @@ enum iommu_errata_policy { IOMMU_ERRATA_AUTO, IOMMU_ERRATA_ON, IOMMU_ERRATA_OFF 
 /*
  * Takes over every remapping unit that the DMAR table names: interrupt remapping on with an empty table,
  * translation on with every device blocked.  table: the whole ACPI table, length bytes readable; NULL: there is none.
- * Bus Master is already clear on every function.  Each unit, and each thing that is missing, is one line of the log.
+ * Bus Master is already clear on every function without an RMRR.  Each unit, and each thing that is missing, is one line of the log.
  * Never fails: without usable units devices cannot be assigned, and iommu_unavailable() says why.
  */
 void iommu_init(const void *table, uint32_t length, enum iommu_errata_policy errata);
+
+/* Does an RMRR name this function?  Its firmware or option ROM may then do DMA at any time: its Bus Master stays as it is, and it cannot be
+ * assigned.  table as above; silent about what is wrong in it; usable before iommu_init. */
+bool iommu_has_rmrr(const void *table, uint32_t length, uint16_t segment, uint16_t bdf);
 
 /* NULL when some unit works; else why no device can be assigned, in words. */
 const char *iommu_unavailable(void);
