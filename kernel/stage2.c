@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stage2.c: second-stage page tables.
+ *
+ *      root            level 4            level 3           level 2            level 1
+ *     (levels = 4)   gpa 47:39 ──► table  gpa 38:30 ──►     gpa 29:21 ──►      gpa 20:12 ──► 4 KiB leaf
+ *                                          └ 1 GiB leaf      └ 2 MiB leaf
+ *
+ * Each change has two passes over the same walk: the first finds every error and counts the tables that are
+ * missing, the second stores and cannot fail.  Hardware may walk between any two stores, so a new table is
+ * complete (and written back) before the entry that leads to it, and a leaf is split by one store that
+ * replaces it with a table that says the same of the part that stays.
+ *
+ * What caches may hold when stage2_unmap returns: every leaf that was taken out; the large leaf of a split, which
+ * still covers the part that was cut away; and, in paging-structure caches, the way into tables on the freed chain.
+ * The caller invalidates the range for leaves and paging-structure entries (VT-d: IH=0; INVEPT; a new ASID or a TLB
+ * flush for NPT) before it reuses the memory behind the range and before stage2_free.  After stage2_map caches hold
+ * nothing wrong, except on VT-d units with CAP.CM=1, which may cache entries that are not present (spec 6.1).
+ *
+ * No table that is linked is ever empty, save the root: so a large leaf finds either a free entry or something mapped.
+ */
+#include "kernel/stage2.h"
+
+#include "iommu/platform.h"
+
+#define ENTRIES      512u
+#define ADDRESS_MASK 0x000ffffffffff000ULL
+#define ADDRESS_END  (ADDRESS_MASK + PAGE_SIZE)
+
+/* The bits of an entry.  Permissions are the leaf's alone: an entry that leads to a table allows everything. */
+struct stage2_format {
+    uint64_t present;           /* any of these set: present */
+    uint64_t table;             /* set in an entry that leads to a table */
+    uint64_t large;             /* set in a leaf above level 1 */
+    uint64_t read, write;
+    uint64_t execute;           /* set when code may run, or … */
+    uint64_t no_execute;        /* … set when it may not */
+    uint64_t memory_type, cached, uncached; /* a field and its two values */
+    uint64_t snoop;
+    bool needs_read;            /* has no leaf that is present and not readable */
+};
+
+/* SDM 3C, tables 29-2 to 29-6.  Memory type WB is 6, UC is 0.  A leaf with W and not R is a misconfiguration; with X alone it is
+ * one on CPUs without execute-only translations. */
+const struct stage2_format stage2_ept = {
+    .present = 0x7, .table = 0x7, .large = 0x80, .read = 0x1, .write = 0x2, .execute = 0x4,
+    .memory_type = 0x38, .cached = 0x30, .uncached = 0x00, .needs_read = true,
+};
+
+/* APM 2, 15.25: ordinary long-mode entries.  US=1 throughout, for nested walks are user accesses; PCD and PWT
+ * give UC. */
+const struct stage2_format stage2_npt = {
+    .present = 0x1, .table = 0x7, .large = 0x80, .read = 0x1 | 0x4, .write = 0x2, .no_execute = 1ULL << 63,
+    .memory_type = 0x18, .cached = 0x00, .uncached = 0x18, .needs_read = true,
+};
+
+/* VT-d spec 9.8.  An entry with R=0 and W=0 is not present. */
+const struct stage2_format stage2_vtd = {
+    .present = 0x3, .table = 0x3, .large = 0x80, .read = 0x1, .write = 0x2, .snoop = 0x800,
+};
+
+struct range {
+    uint64_t gpa, end, hpa;
+};
+
+static uint64_t level_span(unsigned level)
+{
+    return 1ULL << (PAGE_SHIFT + 9 * (level - 1));
+}
+
+static unsigned level_index(uint64_t gpa, unsigned level)
+{
+    return gpa / level_span(level) % ENTRIES;
+}
+
+/* The part of r that lies under the entry of r->gpa; r goes on behind it. */
+static struct range take_part(struct range *r, unsigned level)
+{
+    struct range part = *r;
+    uint64_t next = (r->gpa | (level_span(level) - 1)) + 1;
+
+    if (next < part.end)
+        part.end = next;
+    r->hpa += part.end - r->gpa;
+    r->gpa = part.end;
+    return part;
+}
+
+static bool is_present(const struct stage2 *s, uint64_t entry)
+{
+    return (entry & s->format->present) != 0;
+}
+
+static bool is_leaf(const struct stage2 *s, uint64_t entry, unsigned level)
+{
+    return level == 1 || (entry & s->format->large) != 0;
+}
+
+static uint64_t *child_of(uint64_t entry)
+{
+    return platform_virt(entry & ADDRESS_MASK);
+}
+
+static void write_back_entries(const struct stage2 *s, const uint64_t *table, unsigned first, unsigned last)
+{
+    if (!s->coherent)
+        platform_write_back(&table[first], (last - first + 1) * sizeof(*table));
+}
+
+/*
+ * Chains of tables.  The link is a virtual address of a page in the first word: its low bits are zero, so hardware
+ * that still walks through a freed table finds an entry that is not present, in all three formats.
+ */
+static void chain_push(struct stage2_freed *chain, uint64_t *table)
+{
+    platform_store64(table, (uint64_t)(uintptr_t)chain->head);
+    chain->head = table;
+}
+
+static uint64_t *chain_pop(struct stage2_freed *chain)
+{
+    uint64_t *table = chain->head;
+
+    chain->head = (void *)(uintptr_t)platform_load64(table);
+    platform_store64(table, 0);
+    return table;
+}
+
+void stage2_free(struct stage2 *s, struct stage2_freed *freed)
+{
+    while (freed->head != NULL)
+        platform_pages_free(s->owner, chain_pop(freed), 0);
+}
+
+/* count empty tables, or none and -ENOMEM. */
+static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t count)
+{
+    chain->head = NULL;
+    for (; count > 0; count--) {
+        uint64_t *table = platform_pages_alloc(s->owner, 0);
+
+        if (table == NULL) {
+            stage2_free(s, chain);
+            return -NIDUS_ENOMEM;
+        }
+        chain_push(chain, table);
+    }
+    return 0;
+}
+
+int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned levels, unsigned page_sizes,
+                bool coherent, struct guest *owner)
+{
+    if (levels < 3 || levels > 5)
+        return -NIDUS_EINVAL;
+    *s = (struct stage2){
+        .format = format, .owner = owner, .levels = levels, .page_sizes = page_sizes, .coherent = coherent,
+    };
+    s->root = platform_pages_alloc(owner, 0);
+    return s->root == NULL ? -NIDUS_ENOMEM : 0;
+}
+
+static void destroy_table(struct stage2 *s, uint64_t *table, unsigned level)
+{
+    for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
+        uint64_t entry = platform_load64(&table[i]);
+
+        if (is_present(s, entry) && !is_leaf(s, entry, level))
+            destroy_table(s, child_of(entry), level - 1);
+    }
+    platform_pages_free(s->owner, table, 0);
+}
+
+void stage2_destroy(struct stage2 *s)
+{
+    if (s->root != NULL)
+        destroy_table(s, s->root, s->levels);
+    s->root = NULL;
+}
+
+uint64_t stage2_limit(const struct stage2 *s)
+{
+    return level_span(s->levels + 1);
+}
+
+static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
+{
+    if (size == 0 || gpa % PAGE_SIZE != 0 || size % PAGE_SIZE != 0)
+        return -NIDUS_EINVAL;
+    if (size > stage2_limit(s) || gpa > stage2_limit(s) - size)
+        return -NIDUS_EOVERFLOW;
+    return 0;
+}
+
+/* Can one leaf of this level map the part? */
+static bool leaf_fits(const struct stage2 *s, const struct range *part, unsigned level)
+{
+    uint64_t span = level_span(level);
+
+    if ((level == 2 && !(s->page_sizes & STAGE2_2M)) || (level == 3 && !(s->page_sizes & STAGE2_1G)) || level > 3)
+        return false;
+    return part->end - part->gpa == span && part->hpa % span == 0;
+}
+
+/* Counts the tables that mapping r takes.  table NULL: one that is still to be made. */
+static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned level, struct range r, uint64_t *tables)
+{
+    if (level == 1 && table == NULL)
+        return 0;
+    while (r.gpa < r.end) {
+        unsigned i = level_index(r.gpa, level);
+        struct range part = take_part(&r, level);
+        uint64_t entry = table == NULL ? 0 : platform_load64(&table[i]);
+        const uint64_t *child = NULL;
+        int error;
+
+        if (is_present(s, entry)) {
+            if (is_leaf(s, entry, level))
+                return -NIDUS_EEXIST;
+            child = child_of(entry);
+        } else if (leaf_fits(s, &part, level)) {
+            continue;
+        } else {
+            ++*tables;
+        }
+        error = plan_map(s, child, level - 1, part, tables);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+/* Maps r, which plan_map has accepted, with tables from spare. */
+static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r, uint64_t bits,
+                      struct stage2_freed *spare)
+{
+    unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
+
+    while (r.gpa < r.end) {
+        uint64_t *entry = &table[level_index(r.gpa, level)];
+        struct range part = take_part(&r, level);
+
+        if (is_present(s, platform_load64(entry))) {
+            map_range(s, child_of(platform_load64(entry)), level - 1, part, bits, spare);
+        } else if (leaf_fits(s, &part, level)) {
+            platform_store64(entry, part.hpa | bits | (level > 1 ? s->format->large : 0));
+        } else {
+            uint64_t *child = chain_pop(spare);
+
+            write_back_entries(s, child, 0, 0); /* the chain's link */
+            map_range(s, child, level - 1, part, bits, spare);
+            platform_store64(entry, platform_phys(child) | s->format->table);
+        }
+    }
+    write_back_entries(s, table, first, last);
+}
+
+static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
+{
+    return (prot & STAGE2_READ ? f->read : 0) | (prot & STAGE2_WRITE ? f->write : 0) |
+           (prot & STAGE2_EXECUTE ? f->execute : f->no_execute) |
+           (prot & STAGE2_UNCACHED ? f->uncached : f->cached) | (prot & STAGE2_SNOOP ? f->snoop : 0);
+}
+
+int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot)
+{
+    struct range r = { .gpa = gpa, .end = gpa + size, .hpa = hpa };
+    uint64_t bits = leaf_bits(s->format, prot), tables = 0;
+    struct stage2_freed spare;
+    int error = check_range(s, gpa, size);
+
+    if (error != 0)
+        return error;
+    if (hpa % PAGE_SIZE != 0 || !(bits & s->format->present) || (s->format->needs_read && !(prot & STAGE2_READ)))
+        return -NIDUS_EINVAL;
+    if (size > ADDRESS_END || hpa > ADDRESS_END - size)
+        return -NIDUS_EOVERFLOW;
+    error = plan_map(s, s->root, s->levels, r, &tables);
+    if (error == 0)
+        error = chain_alloc(s, &spare, tables);
+    if (error != 0)
+        return error;
+    map_range(s, s->root, s->levels, r, bits, &spare);
+    return 0;
+}
+
+/* A complete table, linked nowhere yet, that maps what the leaf of this level maps. */
+static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned level, struct stage2_freed *spare)
+{
+    uint64_t *child = chain_pop(spare);
+    uint64_t entry = level == 2 ? leaf & ~s->format->large : leaf;
+
+    for (unsigned i = 0; i < ENTRIES; i++)
+        platform_store64(&child[i], entry + i * level_span(level - 1));
+    write_back_entries(s, child, 0, ENTRIES - 1);
+    return child;
+}
+
+static bool is_empty(const struct stage2 *s, const uint64_t *table)
+{
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (is_present(s, platform_load64(&table[i])))
+            return false;
+    return true;
+}
+
+/* Unmaps r and returns the bytes that were mapped.  spare has the tables for splits. */
+static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r,
+                            struct stage2_freed *spare, struct stage2_freed *freed)
+{
+    unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
+    uint64_t unmapped = 0;
+
+    while (r.gpa < r.end) {
+        uint64_t *slot = &table[level_index(r.gpa, level)];
+        uint64_t entry = platform_load64(slot), *child;
+        struct range part = take_part(&r, level);
+
+        if (!is_present(s, entry))
+            continue;
+        if (!is_leaf(s, entry, level)) {
+            child = child_of(entry);
+            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
+            if (is_empty(s, child)) {
+                platform_store64(slot, 0);
+                chain_push(freed, child);
+            }
+        } else if (part.end - part.gpa == level_span(level)) {
+            platform_store64(slot, 0);
+            unmapped += level_span(level);
+        } else {
+            child = split_leaf(s, entry, level, spare);
+            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
+            platform_store64(slot, platform_phys(child) | s->format->table);
+        }
+    }
+    write_back_entries(s, table, first, last);
+    return unmapped;
+}
+
+/* How many leaves of the table have to be split, one inside the other, for an edge at gpa: 0, 1 or 2. */
+static unsigned splits_at(const struct stage2 *s, uint64_t gpa)
+{
+    unsigned level, splits = 0;
+
+    if (gpa >= stage2_limit(s) || stage2_lookup(s, gpa, NULL, NULL, NULL, &level) != 0)
+        return 0;
+    for (; level > 1 && gpa % level_span(level) != 0; level--)
+        splits++;
+    return splits;
+}
+
+int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped)
+{
+    struct range r = { .gpa = gpa, .end = gpa + size };
+    struct stage2_freed spare;
+    uint64_t bytes;
+    int error = check_range(s, gpa, size);
+
+    if (error != 0)
+        return error;
+    /* At most 4; a leaf with both edges in it is counted twice. */
+    error = chain_alloc(s, &spare, splits_at(s, r.gpa) + splits_at(s, r.end));
+    if (error != 0)
+        return error;
+    bytes = unmap_range(s, s->root, s->levels, r, &spare, freed);
+    stage2_free(s, &spare);
+    if (unmapped != NULL)
+        *unmapped = bytes;
+    return 0;
+}
+
+static unsigned leaf_prot(const struct stage2_format *f, uint64_t entry)
+{
+    bool executable = f->execute != 0 ? (entry & f->execute) != 0 : f->no_execute != 0 && !(entry & f->no_execute);
+
+    return ((entry & f->read) != 0 ? STAGE2_READ : 0) | ((entry & f->write) != 0 ? STAGE2_WRITE : 0) |
+           (executable ? STAGE2_EXECUTE : 0) |
+           (f->memory_type != 0 && (entry & f->memory_type) == f->uncached ? STAGE2_UNCACHED : 0) |
+           ((entry & f->snoop) != 0 ? STAGE2_SNOOP : 0);
+}
+
+int stage2_lookup(const struct stage2 *s, uint64_t gpa, uint64_t *hpa, unsigned *prot, uint64_t *leaf, unsigned *level)
+{
+    const uint64_t *table = s->root;
+    uint64_t entry, inside;
+    unsigned l = s->levels;
+
+    for (;; l--) {
+        entry = gpa < stage2_limit(s) ? platform_load64(&table[level_index(gpa, l)]) : 0;
+        if (!is_present(s, entry) || is_leaf(s, entry, l))
+            break;
+        table = child_of(entry);
+    }
+    if (level != NULL)
+        *level = l;
+    if (!is_present(s, entry))
+        return -NIDUS_ENOENT;
+    inside = gpa % level_span(l);
+    if (hpa != NULL)
+        *hpa = (entry & ADDRESS_MASK) + inside;
+    if (prot != NULL)
+        *prot = leaf_prot(s->format, entry);
+    if (leaf != NULL)
+        *leaf = level_span(l);
+    return 0;
+}
+

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* platform_inline.h: the static inline part of iommu/platform.h in an ordinary process. */
+#ifndef HOST_PLATFORM_INLINE_H
+#define HOST_PLATFORM_INLINE_H
+
+uint64_t host_phys_of(const void *page);
+void *host_virt_of(uint64_t phys);
+uint64_t host_register_read(volatile void *registers, uint32_t offset, unsigned bytes);
+void host_register_write(volatile void *registers, uint32_t offset, unsigned bytes, uint64_t value);
+void host_stored(volatile void *entry, unsigned bytes);
+void host_pause(void);
+
+static inline uint64_t platform_phys(const void *page)
+{
+    return host_phys_of(page);
+}
+
+static inline void *platform_virt(uint64_t phys)
+{
+    return host_virt_of(phys);
+}
+
+static inline uint32_t platform_read32(volatile void *registers, uint32_t offset)
+{
+    return (uint32_t)host_register_read(registers, offset, 4);
+}
+
+static inline uint64_t platform_read64(volatile void *registers, uint32_t offset)
+{
+    return host_register_read(registers, offset, 8);
+}
+
+static inline void platform_write32(volatile void *registers, uint32_t offset, uint32_t value)
+{
+    host_register_write(registers, offset, 4, value);
+}
+
+static inline void platform_write64(volatile void *registers, uint32_t offset, uint64_t value)
+{
+    host_register_write(registers, offset, 8, value);
+}
+
+static inline void platform_store64(volatile uint64_t *entry, uint64_t value)
+{
+    *entry = value;
+    host_stored(entry, 8);
+}
+
+static inline void platform_store128(volatile void *entry, uint64_t low, uint64_t high)
+{
+    volatile uint64_t *words = entry;
+
+    words[0] = low;
+    words[1] = high;
+    host_stored(entry, 16);
+}
+
+static inline uint64_t platform_load64(const volatile uint64_t *entry)
+{
+    return *entry;
+}
+
+static inline uint32_t platform_load32(const volatile uint32_t *word)
+{
+    return *word;
+}
+
+static inline void platform_pause(void)
+{
+    host_pause();
+}
+
+#endif
