@@ -109,7 +109,8 @@ static void write_back_entries(const struct stage2 *s, const uint64_t *table, un
 
 /*
  * Chains of tables.  The link is a virtual address of a page in the first word: its low bits are zero, so hardware
- * that still walks through a freed table finds an entry that is not present, in all three formats.
+ * that still walks through a freed table finds an entry that is not present, in all three formats.  For the same
+ * reason a link that reached memory does no harm when the table is used later.
  */
 static void chain_push(struct stage2_freed *chain, uint64_t *table)
 {
@@ -247,7 +248,6 @@ static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct 
         } else {
             uint64_t *child = chain_pop(spare);
 
-            write_back_entries(s, child, 0, 0); /* the chain's link */
             map_range(s, child, level - 1, part, bits, spare);
             platform_store64(entry, platform_phys(child) | s->format->table);
         }
