@@ -47,6 +47,12 @@ struct vcpu_exit {
     char text[80];              /* CRASH, UNDEFINED, OTHER: what happened, in words */
 };
 
+struct vcpu_start {
+    uint64_t cr3, rip, rdi;
+    uint64_t gdt;               /* GPA: a null descriptor, 64-bit code, data */
+    uint16_t gdt_size;
+};
+
 struct vcpu_ops {
     const char *name;           /* "SVM" */
     uint32_t call_instruction;  /* NIDUS_CALL_VMCALL or NIDUS_CALL_VMMCALL */
@@ -54,8 +60,8 @@ struct vcpu_ops {
     /* Is it there?  false: why not, in words. */
     bool (*probe)(const char **reason);
     void (*cpu_init)(void);
-    /* A CPU in 64-bit mode: CR3, RIP, RDI as given, everything else as in kernel/abi/nidus.h.  NULL: no memory. */
-    struct vcpu *(*create)(struct guest *guest, struct stage2 *memory, uint64_t cr3, uint64_t rip, uint64_t rdi);
+    /* A CPU in 64-bit mode, everything that start does not give as in kernel/abi/nidus.h.  NULL: no memory, or no room. */
+    struct vcpu *(*create)(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start);
     void (*destroy)(struct vcpu *vcpu);
     /* Runs until something is to be done. */
     void (*enter)(struct vcpu *vcpu, struct vcpu_exit *exit);
@@ -64,7 +70,8 @@ struct vcpu_ops {
     uint64_t (*rip)(struct vcpu *vcpu);
     unsigned (*cpl)(struct vcpu *vcpu);
     void (*skip)(struct vcpu *vcpu, unsigned length);       /* RIP += length, interrupt shadow gone */
-    void (*inject)(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
+    /* A fault at the current instruction.  false: the guest has no IDT. */
+    bool (*inject)(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
     void (*report)(struct vcpu *vcpu);                      /* registers, a few lines of the log */
 };
 
