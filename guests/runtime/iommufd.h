@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * iommufd.h: the calls of kernel/abi/iommufd.h and nidus.h as functions.  Each gives 0 or a negative NIDUS_E*.
+ * Addresses in the guest's memory are pointers: it is mapped one to one.
+ */
+#ifndef GUESTS_RUNTIME_IOMMUFD_H
+#define GUESTS_RUNTIME_IOMMUFD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guests/runtime/call.h"
+
+/* Frees an IOAS or HWPT.  EBUSY while something uses it. */
+static inline int iommufd_destroy(uint32_t id)
+{
+    struct nidus_destroy call = { .size = sizeof(call), .id = id };
+
+    return nidus_call(NIDUS_CALL_DESTROY, &call, 0);
+}
+
+/* An empty I/O address space. */
+static inline int iommufd_ioas_alloc(uint32_t *ioas)
+{
+    struct nidus_ioas_alloc call = { .size = sizeof(call) };
+    int error = nidus_call(NIDUS_CALL_IOAS_ALLOC, &call, 0);
+
+    *ioas = call.out_ioas_id;
+    return error;
+}
+
+/* Maps [iova, iova + length) to the guest's own memory at gpa.  access: NIDUS_IOAS_MAP_READABLE | NIDUS_IOAS_MAP_WRITEABLE. */
+static inline int iommufd_ioas_map(uint32_t ioas, uint64_t iova, uint64_t gpa, uint64_t length, uint32_t access)
+{
+    struct nidus_ioas_map call = {
+        .size = sizeof(call),
+        .flags = NIDUS_IOAS_MAP_FIXED_IOVA | access,
+        .ioas_id = ioas,
+        .user_va = gpa,
+        .length = length,
+        .iova = iova,
+    };
+
+    return nidus_call(NIDUS_CALL_IOAS_MAP, &call, 0);
+}
+
+/* Unmaps what was mapped in [iova, iova + length); a mapping that the range cuts is ENOENT. */
+static inline int iommufd_ioas_unmap(uint32_t ioas, uint64_t iova, uint64_t length)
+{
+    struct nidus_ioas_unmap call = { .size = sizeof(call), .ioas_id = ioas, .iova = iova, .length = length };
+
+    return nidus_call(NIDUS_CALL_IOAS_UNMAP, &call, 0);
+}
+
+/* A second-stage table for the unit of `device` that holds what the IOAS holds.  flags: 0 or NIDUS_HWPT_ALLOC_NEST_PARENT. */
+static inline int iommufd_hwpt_alloc_paging(uint32_t device, uint32_t ioas, uint32_t flags, uint32_t *hwpt)
+{
+    struct nidus_hwpt_alloc call = { .size = sizeof(call), .flags = flags, .dev_id = device, .pt_id = ioas };
+    int error = nidus_call(NIDUS_CALL_HWPT_ALLOC, &call, 0);
+
+    *hwpt = call.out_hwpt_id;
+    return error;
+}
+
+/* The 4-level first-stage table at `root` over a nest parent. */
+static inline int iommufd_hwpt_alloc_nested(uint32_t device, uint32_t parent, uint64_t root, uint32_t *hwpt)
+{
+    struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = root, .addr_width = 48 };
+    struct nidus_hwpt_alloc call = {
+        .size = sizeof(call),
+        .dev_id = device,
+        .pt_id = parent,
+        .data_type = NIDUS_HWPT_DATA_VTD_S1,
+        .data_len = sizeof(data),
+        .data_uptr = (uint64_t)&data,
+    };
+    int error = nidus_call(NIDUS_CALL_HWPT_ALLOC, &call, 0);
+
+    *hwpt = call.out_hwpt_id;
+    return error;
+}
+
+/* Attaches a device to an IOAS or HWPT, in place of what it was attached to. */
+static inline int iommufd_attach(uint32_t device, uint32_t pt)
+{
+    struct nidus_vfio_attach call = { .argsz = offsetof(struct nidus_vfio_attach, pasid), .pt_id = pt };
+
+    return nidus_call(NIDUS_CALL_ATTACH, &call, device);
+}
+
+/* Blocks a device.  Not attached: 0. */
+static inline int iommufd_detach(uint32_t device)
+{
+    struct nidus_vfio_detach call = { .argsz = offsetof(struct nidus_vfio_detach, pasid) };
+
+    return nidus_call(NIDUS_CALL_DETACH, &call, device);
+}
+
+/* What the unit of `device` can do. */
+static inline int iommufd_hw_info(uint32_t device, struct nidus_hw_info_vtd *info)
+{
+    struct nidus_hw_info call = {
+        .size = sizeof(call), .dev_id = device, .data_len = sizeof(*info), .data_uptr = (uint64_t)info
+    };
+
+    return nidus_call(NIDUS_CALL_GET_HW_INFO, &call, 0);
+}
+
+/* Invalidates *count ranges of a nested HWPT; *count becomes how many were, also when a bad one ended it. */
+static inline int iommufd_invalidate(uint32_t hwpt, const struct nidus_hwpt_vtd_s1_invalidate *ranges, uint32_t *count)
+{
+    struct nidus_hwpt_invalidate call = {
+        .size = sizeof(call),
+        .hwpt_id = hwpt,
+        .data_uptr = (uint64_t)ranges,
+        .data_type = NIDUS_HWPT_INVALIDATE_DATA_VTD_S1,
+        .entry_len = sizeof(*ranges),
+        .entry_num = *count,
+    };
+    int error = nidus_call(NIDUS_CALL_HWPT_INVALIDATE, &call, 0);
+
+    *count = call.entry_num;
+    return error;
+}
+
+/* Invalidates `pages` 4 KiB pages from iova on.  leaf: only leaf entries have changed. */
+static inline int iommufd_invalidate_range(uint32_t hwpt, uint64_t iova, uint64_t pages, bool leaf)
+{
+    struct nidus_hwpt_vtd_s1_invalidate range = {
+        .addr = iova, .npages = pages, .flags = leaf ? NIDUS_VTD_INV_LEAF : 0
+    };
+    uint32_t count = 1;
+
+    return iommufd_invalidate(hwpt, &range, &count);
+}
+
+static inline int iommufd_invalidate_all(uint32_t hwpt)
+{
+    return iommufd_invalidate_range(hwpt, 0, UINT64_MAX, false);
+}
+
+/* Takes at most *count fault records of the guest's devices; *count becomes how many there were. */
+static inline int iommufd_fault_read(struct nidus_fault *faults, uint32_t *count, uint64_t *lost)
+{
+    struct nidus_fault_read call = {
+        .size = sizeof(call), .data_uptr = (uint64_t)faults, .entry_len = sizeof(*faults), .entry_num = *count
+    };
+    int error = nidus_call(NIDUS_CALL_FAULT_READ, &call, 0);
+
+    *count = call.entry_num;
+    *lost = call.out_lost;
+    return error;
+}
+
+#endif
