@@ -15,6 +15,11 @@ CFLAGS_FREESTANDING := $(CFLAGS_COMMON) -ffreestanding -fno-stack-protector -fno
 
 include $(wildcard boot/*.mk kernel/*.mk iommu/*.mk drivers/*.mk guests/*.mk tools/*/*.mk)
 
+# What the machine lacks is installed before anything is built: make brings what it includes up to date first.
+ifneq ($(filter-out help clean deps,$(MAKECMDGOALS)),)
+include $(B)/deps.stamp
+endif
+
 .PHONY: help clean
 help:
 	@echo 'make run        build everything and boot the demonstration (Ctrl-C ends it)'

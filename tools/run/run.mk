@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Boots the demonstration.
+
+.PHONY: run
+run: $(B)/nidus.img $(B)/qemu/qemu-system-x86_64
+	$(Q)B=$(B) tools/run/run
