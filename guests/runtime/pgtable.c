@@ -40,9 +40,7 @@ static bool is_leaf(uint64_t entry, unsigned level)
 /* [va, va + size) lies in one canonical half. */
 static bool range_valid(uint64_t va, uint64_t size)
 {
-    uint64_t last = va + (size - 1);
-
-    return size && last >= va && canonical(va) == va && canonical(last) == last && (va & HALF) == (last & HALF);
+    return size && canonical(va) == va && (va ^ (va + (size - 1))) < HALF;
 }
 
 bool pgtable_init(struct pgtable *t, const struct pgtable_memory *memory)

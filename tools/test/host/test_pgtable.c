@@ -220,10 +220,11 @@ static void test_unmap_takes_whole_leaves_only(void **state)
 {
     (void)state;
     assert_true(pgtable_map(&table, LOW, 0x1000, 3 * K4, K4, RW));
-    assert_true(pgtable_map(&table, LOW + M2, 0x200000, M2, M2, RW));
+    assert_true(pgtable_map(&table, LOW + M2, 0x200000, 2 * M2, M2, RW));
     assert_false(pgtable_unmap(&table, LOW, 4 * K4));            /* its last page is not mapped */
     assert_false(pgtable_unmap(&table, LOW + M2 + K4, K4));      /* inside a larger leaf */
     assert_false(pgtable_unmap(&table, LOW + M2, K4));
+    assert_false(pgtable_unmap(&table, LOW + M2 + K4, M2));      /* halves of two larger leaves */
     assert_false(pgtable_unmap(&table, LOW, 0));
     expect(LOW, 0x1000, 1, RW);
     assert_true(pgtable_unmap(&table, LOW + K4, K4));
