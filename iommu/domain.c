@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* domain.c: second-stage and first-stage tables, and the invalidations that a change of them takes (facts: VT-d 5.10 section 6.5.3.3, 6.8). */
+#include "iommu/attach.h"
+#include "iommu/registers.h"
+#include "iommu/tables.h"
+
+static bool has_levels(const struct unit *u, unsigned levels)
+{
+    return field(u->cap, CAP_SAGAW) & BIT(levels - 2);
+}
+
+/* Four levels where there are: 2^48 bytes are enough for anybody's memory, and a fifth costs each walk a step. */
+static unsigned table_levels(const struct unit *u)
+{
+    return has_levels(u, 4) ? 4 : has_levels(u, 5) ? 5 : 3;
+}
+
+int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner)
+{
+    const struct unit *u = dev->unit;
+    unsigned sizes = (u->cap & CAP_SSLPS_2M ? STAGE2_2M : 0) | (u->cap & CAP_SSLPS_1G ? STAGE2_1G : 0);
+    if (nest_parent && !u->nested)
+        return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u has no nested translation (ECAP.NEST=0)", u->index);
+    *d = (struct domain){ .nest_parent = nest_parent, .owner = owner };
+    return stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, u->ecap & ECAP_SMPWCS, owner);
+}
+
+void engine_domain_fini(struct domain *d)
+{
+    stage2_destroy(&d->table);
+}
+
+int engine_domain_allows(const struct domain *d, unsigned prot)
+{
+    if (!d->nest_parent || prot & STAGE2_WRITE)
+        return 0;
+    for (const struct unit *u = units; u; u = u->next)
+        if (u->usable && u->errata_772415)
+            return refuse(d->owner, NIDUS_EINVAL, "read-only memory under a first stage: erratum 772415 lets unit %u write to it", u->index);
+    return 0;
+}
+
+/* Invalidations -------------------------------------------------------------------------------------- */
+
+/*
+ * Unmapping may have split the largest leaf around each end of the range, and a cached large leaf goes only when the invalidation
+ * covers all of it: so the range is taken in whole largest leaves.  One block or, when it does not fit one, the domain.
+ */
+static struct qi_descriptor second_stage_range(const struct unit *u, const struct stage2 *table, uint16_t did, uint64_t addr, uint64_t size)
+{
+    unsigned order = table->page_sizes & STAGE2_1G ? 18 : table->page_sizes & STAGE2_2M ? 9 : 0;
+    uint64_t first = addr / PAGE_SIZE, last = (addr + size - 1) / PAGE_SIZE;
+    while (order < 52 && first / BIT(order) != last / BIT(order))
+        order++;
+    if (!(u->cap & CAP_PSI) || order > field(u->cap, CAP_MAMV))
+        return qi_iotlb_domain(did);
+    return qi_iotlb_pages(did, first / BIT(order) * BIT(order) * PAGE_SIZE, order);
+}
+
+/* Adds what unit u needs.  false: d is not in use there. */
+static bool add_second_stage(struct unit *u, const struct domain *d, uint64_t addr, uint64_t size)
+{
+    bool used = false;
+    for (const struct attachment *a = d->attachments; a; a = a->next)
+        if (a->unit == u) {
+            qi_add(u, second_stage_range(u, &d->table, a->did, addr, size));
+            used = true;
+        }
+    /* What was nested on the range is tagged with the child's DID and IOVAs: all of it goes. */
+    for (const struct first_stage *f = d->children; f; f = f->next)
+        for (const struct attachment *a = f->attachments; a; a = a->next)
+            if (a->unit == u) {
+                qi_add(u, qi_iotlb_domain(a->did));
+                used = true;
+            }
+    return used;
+}
+
+/* filled: absent entries became present, which only units in caching mode (CAP.CM, emulated ones) remember. */
+static int flush(struct domain *d, uint64_t addr, uint64_t size, bool filled)
+{
+    int error = 0;
+    for (struct unit *u = units; u; u = u->next) {
+        if (!u->usable || (filled && !(u->cap & CAP_CM)))
+            continue;
+        if (add_second_stage(u, d, addr, size) && qi_finish(u))
+            error = -NIDUS_EIO;
+    }
+    return error;
+}
+
+int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot)
+{
+    int error = engine_domain_allows(d, prot);
+    if (!error)
+        error = stage2_map(&d->table, iova, hpa, size, prot);
+    return error ? error : flush(d, iova, size, true);
+}
+
+int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
+{
+    struct stage2_freed freed = { 0 };
+    uint64_t unmapped = 0;
+    int error = stage2_unmap(&d->table, iova, size, &freed, &unmapped);
+    if (error)
+        return error;
+    if (unmapped && flush(d, iova, size, false))
+        return -NIDUS_EIO; /* the unit may still walk the unlinked tables: they are never used again */
+    stage2_free(&d->table, &freed);
+    return 0;
+}
+
+/* First stages --------------------------------------------------------------------------------------- */
+
+int first_stage_check(const struct unit *u, const struct first_stage *f)
+{
+    struct guest *owner = f->parent->owner;
+    unsigned width = unit_address_width(u, f->parent->table.levels);
+    if (!f->parent->nest_parent)
+        return refuse(owner, NIDUS_EINVAL, "a first stage over a second stage that is no nest parent");
+    if (!u->nested)
+        return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u has no nested translation (ECAP.NEST=0)", u->index);
+    if (f->pgtbl % PAGE_SIZE || f->pgtbl >= BIT(width))
+        return refuse(owner, NIDUS_EINVAL, "first-stage table at 0x%llx: not on a page, or beyond %u bits", (ull)f->pgtbl, width);
+    if (f->levels != 4 && !(f->levels == 5 && u->cap & CAP_FS5LP))
+        return refuse(owner, NIDUS_EINVAL, "first-stage table of %u levels: unit %u cannot walk it", f->levels, u->index);
+    if (f->sre && !(u->ecap & ECAP_SRS))
+        return refuse(owner, NIDUS_EINVAL, "supervisor requests (SRE): unit %u has none (ECAP.SRS=0)", u->index);
+    if (f->eafe && !((u->ecap & ECAP_EAFS) && (u->ecap & ECAP_SMPWCS)))
+        return refuse(owner, NIDUS_EINVAL, "extended accessed flag (EAFE): unit %u has none (ECAP.EAFS=0)", u->index);
+    /* Same FSPTPTR and SSPTPTR => same FSPM and EAFE, 6.2.3.1. */
+    for (const struct first_stage *other = f->parent->children; other; other = other->next)
+        if (other != f && other->pgtbl == f->pgtbl && (other->levels != f->levels || other->eafe != f->eafe))
+            return refuse(owner, NIDUS_EINVAL, "first-stage table at 0x%llx is in use with other levels or EAFE", (ull)f->pgtbl);
+    return 0;
+}
+
+int engine_first_stage_init(struct first_stage *f, const struct device *dev)
+{
+    int error = first_stage_check(dev->unit, f);
+    if (error)
+        return error;
+    f->users = 0;
+    f->attachments = NULL;
+    f->next = f->parent->children;
+    f->parent->children = f;
+    f->parent->users++;
+    return 0;
+}
+
+void engine_first_stage_fini(struct first_stage *f)
+{
+    struct first_stage **link = &f->parent->children;
+    while (*link != f)
+        link = &(*link)->next;
+    *link = f->next;
+    f->parent->users--;
+}
+
+/* The guest's invalidations -------------------------------------------------------------------------- */
+
+/* A range beyond this costs less as everything. */
+#define WIDE_PAGES BIT(18)
+#define ADDRESS_PAGES BIT(52)
+
+static bool is_everything(const struct engine_range *r)
+{
+    return r->npages > WIDE_PAGES || r->addr / PAGE_SIZE + r->npages > ADDRESS_PAGES;
+}
+
+/* AM of the largest aligned block that begins at page and is no longer than left pages. */
+static unsigned block_am(uint64_t page, uint64_t left)
+{
+    unsigned fits = 63 - (unsigned)__builtin_clzll(left);
+    unsigned aligned = page ? (unsigned)__builtin_ctzll(page) : 63;
+    return aligned < fits ? aligned : fits;
+}
+
+/* Covers the range with the fewest blocks; counts them, and adds them to a's queue unless a is NULL. */
+static unsigned cover(const struct engine_range *r, const struct attachment *a)
+{
+    uint64_t page = r->addr / PAGE_SIZE, left = r->npages;
+    unsigned blocks = 0;
+    for (; left; blocks++) {
+        unsigned am = block_am(page, left);
+        if (a)
+            qi_add(a->unit, qi_first_stage_pages(a->did, RID_PASID, page * PAGE_SIZE, am, r->leaf));
+        page += BIT(am);
+        left -= BIT(am);
+    }
+    return blocks;
+}
+
+/* Does one submission hold a block for each?  If not, everything goes at once. */
+static bool fits(const struct engine_range *range, unsigned count)
+{
+    unsigned blocks = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (is_everything(&range[i]))
+            return false;
+        blocks += cover(&range[i], NULL);
+    }
+    return blocks <= QI_ROOM;
+}
+
+int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
+{
+    bool by_pages = fits(range, count);
+    int error = 0;
+    for (const struct attachment *a = f->attachments; a; a = a->next) {
+        for (unsigned i = 0; by_pages && i < count; i++)
+            cover(&range[i], a);
+        if (!by_pages)
+            qi_add(a->unit, qi_first_stage_all(a->did, RID_PASID));
+        if (qi_finish(a->unit))
+            error = -NIDUS_EIO;
+    }
+    return error;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* init.c: finds the units that the DMAR table names and starts each. */
+#include "iommu/unit.h"
+
+#include <string.h>
+
+struct unit *units;
+
+static struct dmar table;       /* a copy: firmware's memory is not nidus's */
+static char unavailable[160] = "the remapping units have not been looked for";
+
+static bool copy_table(const void *firmware, uint32_t length)
+{
+    struct dmar d;
+    unsigned order = 0;
+    if (!dmar_open(&d, firmware, length, unavailable))
+        return false;
+    while (PAGE_SIZE << order < d.length && order < 8)
+        order++;
+    uint8_t *copy = PAGE_SIZE << order < d.length ? NULL : platform_pages_alloc(NULL, order);
+    if (!copy) {
+        platform_format(unavailable, sizeof unavailable, "no memory for a DMAR table of %u bytes", d.length);
+        return false;
+    }
+    memcpy(copy, d.bytes, d.length);
+    return dmar_open(&table, copy, d.length, unavailable);
+}
+
+static bool overlaps(const struct unit *u, const struct dmar_drhd *drhd)
+{
+    return drhd->base < u->base + u->size && u->base < drhd->base + drhd->size;
+}
+
+/* NULL, or what is wrong with the unit's place. */
+static const char *misplaced(const struct dmar_drhd *drhd)
+{
+    if (!drhd->base)
+        return "its registers are said to be at address 0";
+    if (drhd->base % PAGE_SIZE)
+        return "its registers do not begin on a page";
+    if (drhd->base + drhd->size < drhd->base || drhd->base + drhd->size > BIT(52))
+        return "its registers are beyond any address";
+    for (struct unit *u = units; u; u = u->next)
+        if (overlaps(u, drhd))
+            return "its registers overlap those of the unit before it";
+    return NULL;
+}
+
+/* last: where the next unit is linked. */
+static void add_unit(const struct dmar_structure *s, unsigned index, struct unit ***last)
+{
+    struct dmar_drhd drhd = dmar_drhd(&table, s);
+    const char *problem = misplaced(&drhd);
+    struct unit *u = problem ? NULL : platform_alloc(NULL, sizeof *u);
+    if (!u) {
+        platform_log("DMAR: DRHD at offset 0x%x (0x%llx): %s; it is ignored, its devices cannot be assigned", s->offset,
+                     (ull)drhd.base, problem ? problem : "no memory");
+        return;
+    }
+    u->index = index;
+    u->drhd = s->offset;
+    u->segment = drhd.segment;
+    u->base = drhd.base;
+    u->size = drhd.size;
+    u->host_width = dmar_host_width(&table);
+    **last = u;
+    *last = &u->next;
+}
+
+/* Why nothing can be assigned: no unit, or what the first one lacks.  Empty: something can. */
+static void find_why_not(void)
+{
+    platform_format(unavailable, sizeof unavailable, "the DMAR table names no remapping unit that can be used");
+    if (units)
+        platform_format(unavailable, sizeof unavailable, "%s", units->reason);
+    for (struct unit *u = units; u; u = u->next)
+        if (u->usable)
+            unavailable[0] = 0;
+}
+
+void iommu_init(const void *firmware, uint32_t length, enum iommu_errata_policy errata)
+{
+    struct unit **last = &units;
+    unsigned index = 0;
+    units = NULL;
+    table = (struct dmar){ 0 };
+    if (!copy_table(firmware, length)) {
+        platform_log("DMA remapping: %s", unavailable);
+        return;
+    }
+    dmar_report(&table);
+    for (struct dmar_structure s = { 0 }; dmar_next(&table, &s); ) {
+        if (s.type == DMAR_DRHD)
+            add_unit(&s, index++, &last);
+        if (s.type == DMAR_RMRR) {
+            struct dmar_rmrr rmrr = dmar_rmrr(&table, &s);
+            platform_log("DMAR: RMRR 0x%llx to 0x%llx is not mapped: DMA of its devices is blocked", (ull)rmrr.base, (ull)rmrr.limit);
+        }
+    }
+    for (struct unit *u = units; u; u = u->next) {
+        unit_start(u, dmar_interrupt_remapping(&table), errata);
+        if (!u->usable && !u->dead)
+            platform_log("%s; devices under it cannot be assigned", u->reason);
+    }
+    find_why_not();
+}
+
+const char *iommu_unavailable(void)
+{
+    return unavailable[0] ? unavailable : NULL;
+}
+
+/* Segment and bus number pick the DRHD; the unit made from it may be missing. */
+struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
+{
+    uint32_t drhd;
+    if (!table.bytes) {
+        platform_format(reason, 160, "%s", unavailable);
+        return NULL;
+    }
+    if (!dmar_find_drhd(&table, segment, bdf, &drhd)) {
+        platform_format(reason, 160, "no remapping unit covers it");
+        return NULL;
+    }
+    for (struct unit *u = units; u; u = u->next)
+        if (u->drhd == drhd) {
+            if (u->usable && !u->dead)
+                return u;
+            platform_format(reason, 160, "%s", u->reason);
+            return NULL;
+        }
+    platform_format(reason, 160, "its remapping unit (DRHD at offset 0x%x of the DMAR table) was ignored", drhd);
+    return NULL;
+}
+
+bool unit_find_rmrr(uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr)
+{
+    return table.bytes && dmar_find_rmrr(&table, segment, bdf, rmrr);
+}

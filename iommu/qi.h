@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * qi.h: queued invalidation (VT-d 5.10 section 6.5): descriptors, and the queue of one unit.
+ *
+ * A request is qi_add for each descriptor and one qi_finish, which makes one tail write and waits for one status.
+ * Hardware orders context-cache before PASID-cache before IOTLB invalidations by itself (6.5.2.12).
+ */
+#ifndef NIDUS_QI_H
+#define NIDUS_QI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct unit;
+
+struct qi_descriptor {          /* IQA.DW=1: 256 bits */
+    uint64_t word[4];
+};
+_Static_assert(sizeof(struct qi_descriptor) == 32, "6.5.2");
+
+struct qi_descriptor qi_context_global(void);
+struct qi_descriptor qi_context_device(uint16_t source_id);
+struct qi_descriptor qi_pasid_global(void);             /* the PASID cache */
+struct qi_descriptor qi_pasid_domain(uint16_t did);
+struct qi_descriptor qi_iotlb_global(void);
+struct qi_descriptor qi_iotlb_domain(uint16_t did);
+/* 2^am pages at addr, which is aligned to them.  Second-stage addresses; drops all that is nested under did. */
+struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am);
+struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid);
+/* leaf: IH, only leaf entries changed. */
+struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf);
+struct qi_descriptor qi_interrupts_global(void);
+/* Writes data to the word at phys when everything before it has finished. */
+struct qi_descriptor qi_wait(uint64_t phys, uint32_t data);
+
+#define QI_ENTRIES 1024u        /* 8 pages */
+
+struct qi {
+    struct hw_word *ring;
+    uint64_t ring_phys;
+    unsigned tail;              /* next free slot */
+    unsigned added;             /* descriptors since the last tail write; the ring is empty but for them */
+    int error;                  /* of the request that is being put together */
+    uint32_t *status;           /* the unit writes [0] at the end of a request, [1] for a slot that was taken out; never freed */
+    uint64_t status_phys;
+    uint32_t sequence;
+};
+
+/* How many descriptors fit into one submission. */
+#define QI_ROOM (QI_ENTRIES - 2u)
+
+/* Allocates ring and status.  false: no memory. */
+bool qi_alloc(struct unit *u);
+/* Waits for and turns off the queue that firmware left, then turns on this one.  false: the unit does not answer. */
+bool qi_start(struct unit *u);
+
+/* Puts one descriptor into the ring; a full ring is submitted first. */
+void qi_add(struct unit *u, struct qi_descriptor descriptor);
+/* Submits what was added and waits until it has happened.  -EIO: the unit is dead, or refused a descriptor (said in the log). */
+int qi_finish(struct unit *u);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "iommu/tables.h"
+
+#include "iommu/registers.h"
+#include "iommu/unit.h"
+
+/* Pointers to tables: what is below bit 12 never gets into an entry. */
+#define ENTRY_P        BIT(0)
+#define ENTRY_POINTER  BITS(63, 12)
+
+/* PASID-table entry, 9.6, by 64-bit word. */
+#define PASID0_AW      BITS(4, 2)   /* levels - 2 */
+#define PASID0_PGTT    BITS(8, 6)
+#define     PGTT_SECOND 2u
+#define     PGTT_NESTED 3u
+#define PASID0_SSPTPTR BITS(63, 12)
+#define PASID1_DID     BITS(15, 0)
+#define PASID1_PWSNP   BIT(23)
+#define PASID1_PGSNP   BIT(24)
+#define PASID2_SRE     BIT(0)
+#define PASID2_FSPM    BITS(3, 2)   /* levels - 4 */
+#define PASID2_WPE     BIT(4)
+#define PASID2_EAFE    BIT(7)
+#define PASID2_FSPTPTR BITS(63, 12)
+
+#define CONTEXT_TABLE_ENTRIES BITS(6, 0)
+#define SOURCE_BUS            BITS(15, 8)
+#define SOURCE_HALF           BIT(7)
+
+/* 7.2.5 of the spec: where the unit does not snoop these tables, a store has to reach memory before the unit may look. */
+static void written(const struct unit *u, const volatile void *entry, size_t size)
+{
+    if (!(u->ecap & ECAP_C))
+        platform_write_back(entry, size);
+}
+
+struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did)
+{
+    return (struct pasid_value){ .word = {
+        [0] = ENTRY_P | place(PASID0_AW, table->levels - 2) | place(PASID0_PGTT, PGTT_SECOND) |
+              (platform_phys(table->root) & PASID0_SSPTPTR),
+        [1] = place(PASID1_DID, did) | (u->ecap & ECAP_SMPWCS ? PASID1_PWSNP : 0) | (u->ecap & ECAP_SC ? PASID1_PGSNP : 0),
+    } };
+}
+
+struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did)
+{
+    struct pasid_value value = pasid_second_stage(u, &f->parent->table, did);
+    value.word[0] = (value.word[0] & ~PASID0_PGTT) | place(PASID0_PGTT, PGTT_NESTED);
+    value.word[2] = place(PASID2_FSPM, f->levels - 4) | (f->sre ? PASID2_SRE : 0) | (f->wpe ? PASID2_WPE : 0) |
+                    (f->eafe ? PASID2_EAFE : 0) | (f->pgtbl & PASID2_FSPTPTR);
+    return value;
+}
+
+void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
+{
+    for (unsigned i = 6; i; i -= 2)
+        hw_store_pair(&e->word[i], value->word[i], value->word[i + 1]);
+    written(u, e, sizeof *e);
+    hw_store_pair(&e->word[0], value->word[0], value->word[1]); /* P, PGTT, SSPTPTR and DID: one store */
+    written(u, e, sizeof *e);
+}
+
+void pasid_make_absent(const struct unit *u, struct pasid_entry *e)
+{
+    hw_store(&e->word[0], hw_load(&e->word[0]) & ~ENTRY_P);
+    written(u, e, sizeof *e);
+}
+
+void pasid_zero(const struct unit *u, struct pasid_entry *e)
+{
+    for (unsigned i = 0; i < 8; i += 2)
+        hw_store_pair(&e->word[i], 0, 0);
+    written(u, e, sizeof *e);
+}
+
+static struct hw_word *root_half(const struct unit *u, uint16_t source_id)
+{
+    return &u->root[field(source_id, SOURCE_BUS)].half[field(source_id, SOURCE_HALF)];
+}
+
+static struct context_entry *context_entry(const struct unit *u, uint16_t source_id)
+{
+    struct context_entry *table = platform_virt(hw_load(root_half(u, source_id)) & ENTRY_POINTER);
+    return &table[field(source_id, CONTEXT_TABLE_ENTRIES)];
+}
+
+bool context_table_ready(struct unit *u, uint16_t source_id)
+{
+    struct hw_word *half = root_half(u, source_id);
+    if (hw_load(half) & ENTRY_P)
+        return true;
+    void *table = platform_pages_alloc(NULL, 0);
+    if (!table)
+        return false;
+    hw_store(half, platform_phys(table) | ENTRY_P);
+    written(u, half, sizeof *half);
+    return true;
+}
+
+void context_install(const struct unit *u, const struct device *dev)
+{
+    struct context_entry *e = context_entry(u, dev->source_id);
+    hw_store(&dev->pasid_directory[0].word, platform_phys(dev->pasid_table) | ENTRY_P);
+    written(u, dev->pasid_directory, sizeof dev->pasid_directory[0]);
+    /* PDTS 0: a directory of 128 entries.  RID_PASID 0.  DTE, PASIDE and PRE 0: the device has neither ATS nor PASIDs. */
+    hw_store_pair(&e->word[2], RID_PASID, 0);
+    hw_store_pair(&e->word[0], platform_phys(dev->pasid_directory) | ENTRY_P, 0);
+    written(u, e, sizeof *e);
+}
+
+void context_make_absent(const struct unit *u, uint16_t source_id)
+{
+    struct context_entry *e = context_entry(u, source_id);
+    hw_store_pair(&e->word[0], 0, 0);
+    written(u, e, sizeof *e);
+}

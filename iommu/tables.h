@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tables.h: what a unit reads to find a request's page tables: root, context, PASID directory, PASID table
+ * (VT-d 5.10 sections 9.1 to 9.6, scalable mode).
+ *
+ * Hardware may read an entry at any moment, in 16-byte pieces.  So its words are of a type that a plain store to
+ * does not compile, and the only ways to write one are hw_store and hw_store_pair.
+ */
+#ifndef NIDUS_TABLES_H
+#define NIDUS_TABLES_H
+
+#include "iommu/engine.h"
+#include "iommu/platform.h"
+
+struct hw_word {
+    const uint64_t value;
+};
+
+static inline uint64_t hw_load(const struct hw_word *word)
+{
+    return platform_load64(&word->value);
+}
+
+static inline void hw_store(struct hw_word *word, uint64_t value)
+{
+    platform_store64((volatile uint64_t *)&word->value, value);
+}
+
+/* word and the one after it, indivisibly; word is aligned to 16. */
+static inline void hw_store_pair(struct hw_word *word, uint64_t low, uint64_t high)
+{
+    platform_store128((volatile uint64_t *)&word->value, low, high);
+}
+
+struct root_entry {                 /* 9.1; index: bus */
+    struct hw_word half[2];         /* devices 0 to 15, 16 to 31 */
+};
+_Static_assert(sizeof(struct root_entry) == 16, "9.1");
+
+struct context_entry {              /* 9.4; index: device and function, 128 in a table */
+    struct hw_word word[4];
+};
+_Static_assert(sizeof(struct context_entry) == 32, "9.4");
+
+struct pasid_directory_entry {      /* 9.5; index: PASID 19:6 */
+    struct hw_word word;
+};
+_Static_assert(sizeof(struct pasid_directory_entry) == 8, "9.5");
+
+struct pasid_entry {                /* 9.6; index: PASID 5:0 */
+    struct hw_word word[8];
+};
+_Static_assert(sizeof(struct pasid_entry) == 64, "9.6");
+
+/* Requests without PASID use this one. */
+#define RID_PASID 0u
+
+/* What a PASID entry is to hold. */
+struct pasid_value {
+    uint64_t word[8];
+};
+
+/* Present entries, built from zero out of the unit's capabilities and what is asked for.  table is one that the unit can walk. */
+struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did);
+struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did);
+
+/* Writes value over an entry that is not present; its P bit becomes visible last. */
+void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
+/* Clears P alone: the unit may still use the rest until the invalidations that follow are done. */
+void pasid_make_absent(const struct unit *u, struct pasid_entry *e);
+/* Zeroes an absent entry, after the invalidations. */
+void pasid_zero(const struct unit *u, struct pasid_entry *e);
+
+/* Makes sure that the unit has a context table for source_id.  false: no memory. */
+bool context_table_ready(struct unit *u, uint16_t source_id);
+/* Points source_id's context entry at dev's PASID directory, whose RID_PASID entry is absent: requests are blocked with fault 59h. */
+void context_install(const struct unit *u, const struct device *dev);
+void context_make_absent(const struct unit *u, uint16_t source_id);
+
+#endif

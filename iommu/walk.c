@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "iommu/walk.h"
+
+#include "iommu/registers.h"
+#include "kernel/abi/nidus.h"
+
+/* First-stage entries, 9.7. */
+#define FS_P    BIT(0)
+#define FS_W    BIT(1)
+#define FS_U    BIT(2)
+#define FS_A    BIT(5)
+#define FS_D    BIT(6)
+#define FS_PS   BIT(7)
+#define FS_ADDR BITS(51, 12)
+
+#define INDEX_BITS 9u
+
+/* The block of addresses that one entry of a table of that level maps. */
+static uint64_t entry_span(unsigned level) { return PAGE_SIZE << (INDEX_BITS * (level - 1)); }
+
+static struct walk_end first_fails(unsigned level)
+{
+    return (struct walk_end){ .stage = NIDUS_FAULT_STAGE_FIRST, .level = (uint8_t)level };
+}
+
+/* Does the second stage grant rights at gpa?  If not, end says where it stops. */
+static bool second_allows(const struct domain *d, uint64_t gpa, unsigned rights, uint64_t *hpa, struct walk_end *end)
+{
+    unsigned granted = 0, level = 0;
+    bool mapped = gpa < stage2_limit(&d->table) && !stage2_lookup(&d->table, gpa, hpa, &granted, NULL, &level);
+    if (mapped && (granted & rights) == rights)
+        return true;
+    *end = (struct walk_end){ .stage = NIDUS_FAULT_STAGE_SECOND, .level = (uint8_t)level, .gpa_valid = true, .gpa = gpa };
+    return false;
+}
+
+static bool is_leaf(uint64_t entry, unsigned level) { return level == 1 || entry & FS_PS; }
+
+/* Bits that have to be 0 in an entry that is present. */
+static bool has_reserved_bits(const struct unit *u, uint64_t entry, unsigned level)
+{
+    if (entry & FS_ADDR & ~BITS(u->host_width - 1, 0))
+        return true;
+    if (level == 1 || !(entry & FS_PS))
+        return false;
+    if (level > 3 || (level == 3 && !(u->cap & CAP_FS1GP)))
+        return true;
+    return entry & (entry_span(level) - 1) & BITS(51, 13); /* bit 12 of a large leaf is PAT */
+}
+
+/*
+ * The checks of a first-stage entry in the order in which hardware makes them.  The entry is read where the second stage has it, which
+ * is a guest's memory: it may change at any time, and only the report depends on it.
+ */
+static bool entry_allows(const struct device *dev, uint64_t gpa, unsigned level, bool write, uint64_t *entry, struct walk_end *end)
+{
+    const struct domain *d = dev->first->parent;
+    uint64_t hpa;
+    if (!second_allows(d, gpa, STAGE2_READ, &hpa, end)) {
+        end->first_level = (uint8_t)level;
+        return false;
+    }
+    *entry = platform_load64((const uint64_t *)platform_virt(hpa & ~(PAGE_SIZE - 1)) + hpa % PAGE_SIZE / sizeof(uint64_t));
+    *end = first_fails(level);
+    if (!(*entry & FS_P) || has_reserved_bits(dev->unit, *entry, level) || !(*entry & FS_U))
+        return false;
+    if ((*entry & FS_ADDR) >= BIT(unit_address_width(dev->unit, d->table.levels)))
+        return false;
+    bool marks = !(*entry & FS_A) || (write && is_leaf(*entry, level) && !(*entry & FS_D));
+    if (marks && !dev->unit->errata_772415 && !second_allows(d, gpa, STAGE2_READ | STAGE2_WRITE, &hpa, end)) {
+        end->first_level = (uint8_t)level;
+        return false;
+    }
+    return true;
+}
+
+struct walk_end walk_request(const struct device *dev, uint64_t addr, bool write)
+{
+    struct walk_end end, nothing = { 0 };
+    uint64_t hpa, rights = write ? STAGE2_WRITE : STAGE2_READ;
+    if (!dev->first)
+        return second_allows(dev->domain, addr, (unsigned)rights, &hpa, &end) ? nothing : end;
+
+    uint64_t table = dev->first->pgtbl, entry;
+    unsigned read_only_at = 0, level = dev->first->levels;
+    for (;; level--) {
+        uint64_t index = addr / entry_span(level) % BIT(INDEX_BITS);
+        if (!entry_allows(dev, table + index * sizeof entry, level, write, &entry, &end))
+            return end;
+        if (!(entry & FS_W) && !read_only_at)
+            read_only_at = level;
+        if (is_leaf(entry, level))
+            break;
+        table = entry & FS_ADDR;
+    }
+    if (write && read_only_at)
+        return first_fails(read_only_at);
+    uint64_t span = entry_span(level);
+    uint64_t gpa = (entry & FS_ADDR & ~(span - 1)) | (addr & (span - 1));
+    return second_allows(dev->first->parent, gpa, (unsigned)rights, &hpa, &end) ? nothing : end;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* walk.h: where a device's request fails, found by doing the walk in software. */
+#ifndef NIDUS_WALK_H
+#define NIDUS_WALK_H
+
+#include "iommu/unit.h"
+
+struct walk_end {
+    uint8_t stage;              /* NIDUS_FAULT_STAGE_*; NONE: the walk finds nothing wrong (any more) */
+    uint8_t level;              /* of that stage's table */
+    bool gpa_valid;             /* the second stage does not allow gpa … */
+    uint8_t first_level;        /* … of the first-stage entry of this level, 0: the final address */
+    uint64_t gpa;
+};
+
+/* dev is attached.  write: the request writes too. */
+struct walk_end walk_request(const struct device *dev, uint64_t addr, bool write);
+
+#endif
