@@ -26,21 +26,32 @@ struct guest {
     struct vcpu *vcpu;
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
-    int exit_code;
+    int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */
     unsigned device_count;
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
     /* kernel/guest.c keeps the frames behind ram here; see there */
     struct guest_frames *frames;
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
+    uint64_t debt;              /* nanoseconds that it had over its slices, by calls that took long */
+    uint64_t bar_top;           /* GPA: BARs are mapped up to here */
 };
+
+extern const struct vcpu_ops *guest_cpu; /* the backend; NULL before guests_create */
+extern struct guest guests[BOOT_MAX_GUESTS];
 
 /* Creates every guest that boot lists; one that cannot run is refused with a reason.  Returns how many run. */
 unsigned guests_create(const struct boot_info *boot);
 /* Round-robin until the last guest has ended. */
 void guests_run(void);
-/* Ends a guest: devices stopped and blocked, memory scrubbed and given back.  Said in one line. */
+/* Ends a guest, in one line of the log: devices stopped and blocked, then its CPU is gone.  Its memory is scrubbed and given back by
+ * guest_reclaim, in steps of a few milliseconds so that the other guests go on; true: there is more to do. */
 void guest_end(struct guest *g, const char *why);
+bool guest_reclaim(struct guest *g);
+/* Ends a guest that did what no guest may, with its registers in the log. */
+void guest_crash(struct guest *g, const char *why);
+/* Text for the console; appears line by line. */
+void guest_print(struct guest *g, const char *text, uint32_t length);
 
 /* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
 int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);

@@ -9,7 +9,8 @@
 
 extern const struct vcpu_ops svm_ops;
 
-const struct vcpu_ops *vcpu_select(const char **reason) {
+const struct vcpu_ops *vcpu_select(const char **reason)
+{
     if (svm_ops.probe(reason))
         return &svm_ops;
     /* Where there is VMX, the lack of SVM is not what a person wants to read. */

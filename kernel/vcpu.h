@@ -19,7 +19,7 @@ struct guest;
 enum vcpu_register {            /* in the order of their encoding */
     VCPU_RAX, VCPU_RCX, VCPU_RDX, VCPU_RBX, VCPU_RSP, VCPU_RBP, VCPU_RSI, VCPU_RDI,
     VCPU_R8, VCPU_R9, VCPU_R10, VCPU_R11, VCPU_R12, VCPU_R13, VCPU_R14, VCPU_R15, VCPU_GPRS,
-    VCPU_CR4 = VCPU_GPRS, VCPU_EFER         /* as the guest sees them */
+    VCPU_CR3 = VCPU_GPRS, VCPU_CR4, VCPU_EFER /* as the guest sees them */
 };
 
 enum vcpu_exit_kind {

@@ -88,14 +88,16 @@ static const struct direct_msr {
 };
 
 /* Two bits for each MSR, read then write; three ranges of 2000h, APM 2 section 15.11. */
-static void allow_msr(const struct direct_msr *m) {
+static void allow_msr(const struct direct_msr *m)
+{
     uint32_t range = m->msr >> 30 == 3 ? 0x800 : 0;
     uint32_t bit = (m->msr & 0x1fff) * 2;
     uint8_t *byte = &pages->msr_permissions[range + bit / 8];
     *byte &= ~((m->write ? 3u : 1u) << bit % 8);
 }
 
-static bool probe(const char **reason) {
+static bool probe(const char **reason)
+{
     if (!(cpuid_or_zero(0x80000001, 0).ecx & CPUID_HAS_SVM)) {
         *reason = "the processor has no SVM";
         return false;
@@ -116,7 +118,8 @@ static bool probe(const char **reason) {
     return true;
 }
 
-static void cpu_init(void) {
+static void cpu_init(void)
+{
     have_next_rip = cpuid_or_zero(CPUID_SVM, 0).edx & CPUID_SVM_NRIPS;
     have_ibpb = cpuid_or_zero(0x80000008, 0).ebx & CPUID_HAS_IBPB;
     pages = platform_pages_alloc(NULL, 3);
@@ -135,7 +138,8 @@ static void cpu_init(void) {
     write_cr4(read_cr4() | CR4_OSFXSR);
 }
 
-static void set_intercepts(struct vmcb *c) {
+static void set_intercepts(struct vmcb *c)
+{
     c->intercept_cr = INTERCEPT_CR4_WRITE;
     c->intercept3 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD |
                     INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK_SWITCH |
@@ -148,7 +152,8 @@ static void set_intercepts(struct vmcb *c) {
     c->intercept_exception = ~((1u << 1) | (1u << 2));
 }
 
-static void set_start(struct vmcb *c, const struct vcpu_start *start) {
+static void set_start(struct vmcb *c, const struct vcpu_start *start)
+{
     struct vmcb_segment data = { .selector = 0x10, .attributes = SEGMENT_DATA, .limit = ~0u };
     c->cs = (struct vmcb_segment){ .selector = 0x08, .attributes = SEGMENT_CODE64, .limit = ~0u };
     c->ss = c->ds = c->es = c->fs = c->gs = data;
@@ -167,7 +172,8 @@ static void set_start(struct vmcb *c, const struct vcpu_start *start) {
     c->g_pat = PAT_START;
 }
 
-static struct vcpu *create(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start) {
+static struct vcpu *create(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start)
+{
     unsigned slot = 0;
     while (slot < BOOT_MAX_GUESTS && vcpus[slot] != NULL)
         slot++;
@@ -194,7 +200,8 @@ static struct vcpu *create(struct guest *guest, struct stage2 *memory, const str
     return v;
 }
 
-static void destroy(struct vcpu *v) {
+static void destroy(struct vcpu *v)
+{
     if (loaded == v)
         loaded = NULL;
     vcpus[v->slot] = NULL;
@@ -203,14 +210,16 @@ static void destroy(struct vcpu *v) {
     platform_pages_free(NULL, two_pages, 1);
 }
 
-static void read_debug(uint64_t dr[4]) {
+static void read_debug(uint64_t dr[4])
+{
     __asm__ volatile("mov %%db0, %0" : "=r"(dr[0]));
     __asm__ volatile("mov %%db1, %0" : "=r"(dr[1]));
     __asm__ volatile("mov %%db2, %0" : "=r"(dr[2]));
     __asm__ volatile("mov %%db3, %0" : "=r"(dr[3]));
 }
 
-static void write_debug(const uint64_t dr[4]) {
+static void write_debug(const uint64_t dr[4])
+{
     __asm__ volatile("mov %0, %%db0" : : "r"(dr[0]));
     __asm__ volatile("mov %0, %%db1" : : "r"(dr[1]));
     __asm__ volatile("mov %0, %%db2" : : "r"(dr[2]));
@@ -218,7 +227,8 @@ static void write_debug(const uint64_t dr[4]) {
 }
 
 /* Makes the processor hold v's FPU, SSE and debug registers. */
-static void load_rest(struct vcpu *v) {
+static void load_rest(struct vcpu *v)
+{
     if (loaded == v)
         return;
     if (loaded != NULL) {
@@ -237,7 +247,8 @@ static void load_rest(struct vcpu *v) {
 }
 
 /* The guest's own tables: linear address to GPA. */
-static bool translate(struct vcpu *v, uint64_t linear, uint64_t *gpa) {
+static bool translate(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+{
     const uint64_t frame = 0x000ffffffffff000ull, present = 1, large = 1 << 7;
     uint64_t entry = v->vmcb->cr3;
     for (unsigned shift = 39; shift >= PAGE_SHIFT; shift -= 9) {
@@ -254,7 +265,8 @@ static bool translate(struct vcpu *v, uint64_t linear, uint64_t *gpa) {
 }
 
 /* The bytes at RIP, as many as can be read. */
-static unsigned fetch(struct vcpu *v, uint8_t bytes[INSTRUCTION_MAX]) {
+static unsigned fetch(struct vcpu *v, uint8_t bytes[INSTRUCTION_MAX])
+{
     struct vmcb *c = v->vmcb;
     if (!(c->efer & EFER_LMA))
         return 0;
@@ -270,7 +282,8 @@ static unsigned fetch(struct vcpu *v, uint8_t bytes[INSTRUCTION_MAX]) {
     return got;
 }
 
-static bool is_prefix(uint8_t byte) {
+static bool is_prefix(uint8_t byte)
+{
     static const uint8_t legacy[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65 };
     for (unsigned i = 0; i < sizeof(legacy); i++)
         if (byte == legacy[i])
@@ -279,7 +292,8 @@ static bool is_prefix(uint8_t byte) {
 }
 
 /* Legacy prefixes and REX before an opcode; *rex is 0 where there is none. */
-static unsigned prefixes(const struct vmcb *c, const uint8_t *bytes, unsigned count, uint8_t *rex) {
+static unsigned prefixes(const struct vmcb *c, const uint8_t *bytes, unsigned count, uint8_t *rex)
+{
     unsigned n = 0;
     while (n < count && is_prefix(bytes[n]))
         n++;
@@ -336,7 +350,8 @@ static const char *const exception_names[EXCEPTIONS] = {
 };
 
 /* An exception that was seen because the guest had no IDT.  false: it has one by now, and may go on to take it. */
-static bool decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *exit) {
+static bool decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *exit)
+{
     struct vmcb *c = v->vmcb;
     if (c->idtr.limit != 0) {
         c->intercept_exception = INTERCEPT_MC;
@@ -356,7 +371,8 @@ static bool decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *
 }
 
 /* Length of the instruction that left, and what only its bytes say.  false: they are not what row says. */
-static bool decode_instruction(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit) {
+static bool decode_instruction(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
+{
     struct vmcb *c = v->vmcb;
     if (have_next_rip && exit->kind != VCPU_EXIT_CR4_WRITE) {
         exit->length = (unsigned)(c->next_rip - c->rip);
@@ -378,7 +394,8 @@ static bool decode_instruction(struct vcpu *v, const struct exit_row *row, struc
     return true;
 }
 
-static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit) {
+static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
+{
     struct vmcb *c = v->vmcb;
     exit->kind = row->kind;
     if (row->text != NULL)
@@ -406,7 +423,8 @@ static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_e
 }
 
 /* What made the guest leave.  false: nothing that anyone needs to hear of. */
-static bool decode(struct vcpu *v, struct vcpu_exit *exit) {
+static bool decode(struct vcpu *v, struct vcpu_exit *exit)
+{
     struct vmcb *c = v->vmcb;
     *exit = (struct vcpu_exit){ .kind = VCPU_EXIT_OTHER, .raw = c->exit_code };
     if (exit->raw == SVM_EXIT_MC) {
@@ -430,12 +448,14 @@ static bool decode(struct vcpu *v, struct vcpu_exit *exit) {
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
-static void keep_event(struct vmcb *c) {
+static void keep_event(struct vmcb *c)
+{
     bool again = (c->exit_int_info & EVENT_VALID) && (c->exit_int_info & EVENT_TYPE) != EVENT_SOFTWARE;
     c->event_inject = again ? c->exit_int_info : 0;
 }
 
-static void enter(struct vcpu *v, struct vcpu_exit *exit) {
+static void enter(struct vcpu *v, struct vcpu_exit *exit)
+{
     struct vmcb *c = v->vmcb;
     load_rest(v);
     do {
@@ -447,12 +467,15 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit) {
     } while (!decode(v, exit));
 }
 
-static uint64_t get(struct vcpu *v, enum vcpu_register r) {
+static uint64_t get(struct vcpu *v, enum vcpu_register r)
+{
     switch (r) {
     case VCPU_RAX:
         return v->vmcb->rax;
     case VCPU_RSP:
         return v->vmcb->rsp;
+    case VCPU_CR3:
+        return v->vmcb->cr3;
     case VCPU_CR4:
         return v->vmcb->cr4;
     case VCPU_EFER:
@@ -462,13 +485,18 @@ static uint64_t get(struct vcpu *v, enum vcpu_register r) {
     }
 }
 
-static void set(struct vcpu *v, enum vcpu_register r, uint64_t value) {
+static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
+{
     switch (r) {
     case VCPU_RAX:
         v->vmcb->rax = value;
         break;
     case VCPU_RSP:
         v->vmcb->rsp = value;
+        break;
+    case VCPU_CR3:
+        v->vmcb->cr3 = value;
+        v->vmcb->tlb_control = TLB_FLUSH_ALL;
         break;
     case VCPU_CR4:
         v->vmcb->cr4 = value;
@@ -483,20 +511,24 @@ static void set(struct vcpu *v, enum vcpu_register r, uint64_t value) {
     }
 }
 
-static uint64_t rip(struct vcpu *v) {
+static uint64_t rip(struct vcpu *v)
+{
     return v->vmcb->rip;
 }
 
-static unsigned cpl(struct vcpu *v) {
+static unsigned cpl(struct vcpu *v)
+{
     return v->vmcb->cpl;
 }
 
-static void skip(struct vcpu *v, unsigned length) {
+static void skip(struct vcpu *v, unsigned length)
+{
     v->vmcb->rip += length;
     v->vmcb->interrupt_shadow = 0;
 }
 
-static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error) {
+static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
     if (v->vmcb->idtr.limit == 0)
         return false;
     v->vmcb->event_inject = EVENT_VALID | EVENT_EXCEPTION | vector |
@@ -504,7 +536,8 @@ static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t err
     return true;
 }
 
-static void report(struct vcpu *v) {
+static void report(struct vcpu *v)
+{
     struct vmcb *c = v->vmcb;
     const char *name = v->guest->name;
     uint64_t *r = v->gpr;

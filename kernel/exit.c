@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * exit.c: what becomes of a guest that left its CPU.  Three answers: nidus does it for the guest, the guest gets
+ * the exception that a processor without the thing would raise, or the guest is stopped with a report.
+ */
+#include <stdarg.h>
+
+#include "kernel/cpu.h"
+#include "kernel/guest.h"
+#include "kernel/guest_cpuid.h"
+#include "kernel/log.h"
+
+#define VECTOR_UD 6u
+#define VECTOR_GP 13u
+#define EFER_SCE  (1ull << 0)
+
+__attribute__((format(printf, 2, 3)))
+static void stop(struct guest *g, const char *format, ...)
+{
+    char why[200];
+    va_list arguments;
+    va_start(arguments, format);
+    format_text_v(why, sizeof(why), format, arguments);
+    va_end(arguments);
+    guest_crash(g, why);
+}
+
+/* The exception that says "you do not have this". */
+static void refuse(struct guest *g, unsigned vector, const char *what, uint64_t which)
+{
+    if (!guest_cpu->inject(g->vcpu, vector, vector == VECTOR_GP, 0))
+        stop(g, "%s 0x%llx, which nidus does not offer, and no IDT for the exception", what, (unsigned long long)which);
+}
+
+static void set_low(struct guest *g, enum vcpu_register r, uint64_t value)
+{
+    guest_cpu->set(g->vcpu, r, (uint32_t)value);
+}
+
+static void do_cpuid(struct guest *g)
+{
+    struct cpuid c = guest_cpuid((uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX), (uint32_t)guest_cpu->get(g->vcpu, VCPU_RCX), cpuid);
+    set_low(g, VCPU_RAX, c.eax);
+    set_low(g, VCPU_RBX, c.ebx);
+    set_low(g, VCPU_RCX, c.ecx);
+    set_low(g, VCPU_RDX, c.edx);
+}
+
+/* EFER is the one MSR that nidus performs: its SVME bit is nidus's own, and long mode stays as it is. */
+static bool do_msr(struct guest *g, const struct vcpu_exit *exit)
+{
+    if (exit->number != MSR_EFER)
+        return false;
+    uint64_t efer = guest_cpu->get(g->vcpu, VCPU_EFER);
+    if (!exit->write) {
+        set_low(g, VCPU_RAX, efer);
+        set_low(g, VCPU_RDX, efer >> 32);
+        return true;
+    }
+    const uint64_t may_change = EFER_SCE | EFER_NXE;
+    uint64_t value = (uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX) | guest_cpu->get(g->vcpu, VCPU_RDX) << 32;
+    if ((value ^ efer) & ~(may_change | EFER_LMA))
+        return false;
+    guest_cpu->set(g->vcpu, VCPU_EFER, (efer & ~may_change) | (value & may_change));
+    return true;
+}
+
+static bool do_cr4(struct guest *g, uint64_t value)
+{
+    uint64_t old = guest_cpu->get(g->vcpu, VCPU_CR4);
+    bool leaves_paging = !(value & CR4_PAE); /* not allowed in long mode */
+    if ((value & ~guest_cr4_allowed(cpuid)) || leaves_paging)
+        return false;
+    const uint64_t pcide = 1ull << 17, pcid = 0xfff;
+    if ((value & ~old & pcide) && (guest_cpu->get(g->vcpu, VCPU_CR3) & pcid))
+        return false;
+    guest_cpu->set(g->vcpu, VCPU_CR4, value | CR4_MCE);
+    return true;
+}
+
+static void do_call(struct guest *g, const struct vcpu_exit *exit)
+{
+    struct vcpu *v = g->vcpu;
+    int64_t result = -NIDUS_EPERM;
+    if (guest_cpu->cpl(v) == 0)
+        result = hypercall(g, guest_cpu->get(v, VCPU_RAX), guest_cpu->get(v, VCPU_RDI), guest_cpu->get(v, VCPU_RSI));
+    if (g->state == GUEST_ENDED)
+        return;
+    guest_cpu->set(v, VCPU_RAX, (uint64_t)result);
+    guest_cpu->skip(v, exit->length);
+}
+
+static void stop_for_memory(struct guest *g, const struct vcpu_exit *exit)
+{
+    stop(g, "%s guest-physical address 0x%llx, which is neither its RAM nor a BAR of its devices",
+         exit->write ? "wrote" : "read", (unsigned long long)exit->gpa);
+}
+
+void exit_handle(struct guest *g, const struct vcpu_exit *exit)
+{
+    switch (exit->kind) {
+    case VCPU_EXIT_INTERRUPT:
+        break;
+    case VCPU_EXIT_CALL:
+        do_call(g, exit);
+        break;
+    case VCPU_EXIT_CPUID:
+        do_cpuid(g);
+        guest_cpu->skip(g->vcpu, exit->length);
+        break;
+    case VCPU_EXIT_HLT:
+        /* Guests have no interrupts yet: HLT gives the CPU away until the next tick. */
+        guest_cpu->skip(g->vcpu, exit->length);
+        g->state = GUEST_HALTED;
+        break;
+    case VCPU_EXIT_MSR_READ:
+    case VCPU_EXIT_MSR_WRITE:
+        if (do_msr(g, exit))
+            guest_cpu->skip(g->vcpu, exit->length);
+        else
+            refuse(g, VECTOR_GP, exit->write ? "wrote MSR" : "read MSR", exit->number);
+        break;
+    case VCPU_EXIT_CR4_WRITE:
+        if (do_cr4(g, exit->value))
+            guest_cpu->skip(g->vcpu, exit->length);
+        else
+            refuse(g, VECTOR_GP, "set CR4 to", exit->value);
+        break;
+    case VCPU_EXIT_UNDEFINED:
+        if (!guest_cpu->inject(g->vcpu, VECTOR_UD, false, 0))
+            stop(g, "executed %s, which nidus does not offer, and it has no IDT", exit->text);
+        break;
+    case VCPU_EXIT_IO:
+        stop(g, "%s I/O port 0x%x: guests have no ports", exit->write ? "wrote" : "read", exit->number);
+        break;
+    case VCPU_EXIT_MEMORY:
+        stop_for_memory(g, exit);
+        break;
+    case VCPU_EXIT_CRASH:
+        stop(g, "crashed: %s", exit->text);
+        break;
+    case VCPU_EXIT_OTHER:
+        stop(g, "executed %s", exit->text);
+        break;
+    }
+}

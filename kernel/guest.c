@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * guest.c: a guest from its lines in nidus.conf to its end.
+ *
+ * RAM comes in frames of 2 MiB that need not be contiguous.  It begins at GPA 0 and leaves a hole from 3 to 4 GiB, where
+ * the BARs of the guest's devices are.  Below NIDUS_GUEST_IMAGE_MIN nidus puts what the guest starts with:
+ *
+ *     0000  not mapped by the first page tables
+ *     1000  struct nidus_guest_info
+ *     2000  GDT
+ *     3000  page tables: one PML4, one PDPT, four page directories, a page table for the first 2 MiB
+ */
+#include "kernel/guest.h"
+
+#include <string.h>
+
+#include "iommu/iommu.h"
+#include "iommu/platform.h"
+#include "kernel/log.h"
+#include "kernel/memory.h"
+#include "kernel/pci_assign.h"
+#include "kernel/scrub.h"
+#include "kernel/time.h"
+
+#define CHUNK       0x200000ull
+#define CHUNK_ORDER 9u
+#define MIB         0x100000ull
+#define GIB         0x40000000ull
+#define HOLE_START  (3 * GIB)
+#define HOLE_END    (4 * GIB)
+#define RECLAIM_STEP 4u         /* chunks scrubbed before the other guests have their turn */
+
+#define INFO_GPA    0x1000ull
+#define GDT_GPA     0x2000ull
+#define PML4_GPA    0x3000ull
+#define PDPT_GPA    0x4000ull
+#define PD_GPA      0x5000ull
+#define PT_GPA      0x9000ull
+#define PTE_PRESENT 0x1ull
+#define PTE_WRITE   0x2ull
+#define PTE_LARGE   0x80ull
+#define TABLE       512u
+
+_Static_assert(sizeof(struct nidus_guest_info) <= PAGE_SIZE, "the info page");
+
+struct guest_frames {
+    uint64_t count;             /* chunks that are still the guest's; they go from the end */
+    unsigned order;             /* of this list's own pages */
+    uint64_t phys[];
+};
+
+struct guest guests[BOOT_MAX_GUESTS];
+const struct vcpu_ops *guest_cpu;
+
+/* Memory. */
+
+/* Where gpa lies and how much of its chunk follows; 0: no RAM. */
+static uint64_t locate(const struct guest *g, uint64_t gpa, uint64_t *hpa)
+{
+    uint64_t before = 0;
+    for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; before += g->ram[i++].size) {
+        if (gpa < g->ram[i].gpa || gpa - g->ram[i].gpa >= g->ram[i].size)
+            continue;
+        uint64_t offset = before + gpa - g->ram[i].gpa;
+        *hpa = g->frames->phys[offset / CHUNK] + offset % CHUNK;
+        return CHUNK - offset % CHUNK;
+    }
+    return 0;
+}
+
+static bool is_ram(const struct guest *g, uint64_t gpa, uint64_t size)
+{
+    for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; i++)
+        if (gpa >= g->ram[i].gpa && gpa - g->ram[i].gpa <= g->ram[i].size && size <= g->ram[i].size - (gpa - g->ram[i].gpa))
+            return true;
+    return false;
+}
+
+int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run)
+{
+    uint64_t next;
+    *run = locate(g, gpa, hpa);
+    if (*run == 0)
+        return -NIDUS_EFAULT;
+    while (is_ram(g, gpa, *run + CHUNK) && locate(g, gpa + *run, &next) != 0 && next == *hpa + *run)
+        *run += CHUNK;
+    return 0;
+}
+
+static int copy(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t size, bool to_guest)
+{
+    if (!is_ram(g, gpa, size))
+        return -NIDUS_EFAULT;
+    while (size != 0) {
+        uint64_t hpa = 0, here = locate(g, gpa, &hpa), n = here < size ? here : size;
+        memcpy(to_guest ? phys_to_virt(hpa) : buffer, to_guest ? buffer : phys_to_virt(hpa), n);
+        buffer += n;
+        gpa += n;
+        size -= n;
+    }
+    return 0;
+}
+
+int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size)
+{
+    return copy(g, gpa, to, size, false);
+}
+
+int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size)
+{
+    return copy(g, gpa, (uint8_t *)from, size, true);
+}
+
+/* Scrubs and frees up to limit chunks.  true: there are more. */
+static bool give_back(struct guest *g, uint64_t limit)
+{
+    struct guest_frames *f = g->frames;
+    for (; f->count != 0 && limit != 0; limit--) {
+        uint64_t phys = f->phys[--f->count];
+        memory_scrub(phys_to_virt(phys), CHUNK);
+        frames_free(phys, CHUNK_ORDER);
+    }
+    if (f->count != 0)
+        return true;
+    frames_free(virt_to_phys(f), f->order);
+    g->frames = NULL;
+    return false;
+}
+
+static bool take_memory(struct guest *g, uint64_t bytes)
+{
+    uint64_t chunks = bytes / CHUNK, list = sizeof(struct guest_frames) + chunks * sizeof(uint64_t);
+    unsigned order = 0;
+    while (PAGE_SIZE << order < list)
+        order++;
+    uint64_t phys = bytes <= frames_free_bytes() ? frames_alloc(order) : 0;
+    if (phys == 0)
+        return false;
+    g->frames = phys_to_virt(phys);
+    g->frames->order = order;
+    g->frames->count = 0;
+    while (g->frames->count < chunks) {
+        phys = frames_alloc(CHUNK_ORDER);
+        if (phys == 0)
+            return false;
+        memory_scrub(phys_to_virt(phys), CHUNK);
+        g->frames->phys[g->frames->count++] = phys;
+    }
+    uint64_t low = bytes < HOLE_START ? bytes : HOLE_START;
+    g->ram[0] = (struct nidus_guest_ram){ 0, low };
+    if (bytes > low)
+        g->ram[1] = (struct nidus_guest_ram){ HOLE_END, bytes - low };
+    return true;
+}
+
+static bool map_memory(struct guest *g)
+{
+    if (stage2_init(&g->memory, guest_cpu->stage2, 4, STAGE2_2M, true, g) != 0)
+        return false;
+    for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; i++)
+        for (uint64_t at = 0, run, hpa; at < g->ram[i].size; at += run)
+            if (guest_ram(g, g->ram[i].gpa + at, &hpa, &run) != 0 ||
+                stage2_map(&g->memory, g->ram[i].gpa + at, hpa, run, STAGE2_READ | STAGE2_WRITE | STAGE2_EXECUTE) != 0)
+                return false;
+    return true;
+}
+
+/* What the guest starts with. */
+
+static int write_tables(struct guest *g)
+{
+    uint64_t table[TABLE] = { 0 };
+    table[0] = PDPT_GPA | PTE_PRESENT | PTE_WRITE;
+    int error = guest_write(g, PML4_GPA, table, sizeof(table));
+    for (unsigned i = 0; i < 4; i++)
+        table[i] = (PD_GPA + i * PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
+    error |= guest_write(g, PDPT_GPA, table, sizeof(table));
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned j = 0; j < TABLE; j++)
+            table[j] = (i * GIB + j * CHUNK) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+        if (i == 0)
+            table[0] = PT_GPA | PTE_PRESENT | PTE_WRITE;
+        error |= guest_write(g, PD_GPA + i * PAGE_SIZE, table, sizeof(table));
+    }
+    for (unsigned i = 0; i < TABLE; i++)
+        table[i] = i == 0 ? 0 : i * PAGE_SIZE | PTE_PRESENT | PTE_WRITE;
+    return error | guest_write(g, PT_GPA, table, sizeof(table));
+}
+
+static int write_info(struct guest *g)
+{
+    static struct nidus_guest_info info;
+    info = (struct nidus_guest_info){
+        .magic = NIDUS_GUEST_INFO_MAGIC,
+        .version = NIDUS_GUEST_INFO_VERSION,
+        .size = sizeof(info),
+        .call = guest_cpu->call_instruction,
+        .flags = g->config->nested ? NIDUS_GUEST_NESTED : 0,
+        .tsc_hz = tsc_hz(),
+        .default_ioas = g->iommu != NULL ? iommu_default_ioas(g->iommu) : 0,
+        .device_count = g->device_count,
+    };
+    memcpy(info.name, g->name, sizeof(info.name));
+    memcpy(info.args, g->config->args, sizeof(info.args));
+    memcpy(info.ram, g->ram, sizeof(info.ram));
+    memcpy(info.device, g->device, sizeof(info.device));
+    return guest_write(g, INFO_GPA, &info, sizeof(info));
+}
+
+static const uint64_t guest_gdt[] = {
+    0,
+    0x00af9b000000ffff,         /* 64-bit code */
+    0x00cf93000000ffff,         /* data */
+};
+
+static bool load(struct guest *g)
+{
+    int error = 0;
+    for (unsigned i = 0; i < g->config->segment_count; i++) {
+        const struct boot_segment *s = &g->config->segment[i];
+        error |= guest_write(g, s->gpa, phys_to_virt(s->src), s->file_size);
+    }
+    return (error | write_tables(g) | write_info(g) | guest_write(g, GDT_GPA, guest_gdt, sizeof(guest_gdt))) == 0;
+}
+
+/* Devices. */
+
+static const char *device_name(char name[16], uint16_t segment, uint16_t bdf)
+{
+    format_text(name, 16, "%04x:%02x:%02x.%x", segment, bdf >> 8, bdf >> 3 & 31, bdf & 7);
+    return name;
+}
+
+static bool give_device(struct guest *g, uint16_t segment, uint16_t bdf, char reason[160])
+{
+    struct nidus_guest_device *d = &g->device[g->device_count];
+    const char *unavailable = iommu_unavailable();
+    if (g->iommu == NULL) {
+        format_text(reason, 160, "%s", unavailable != NULL ? unavailable : "no memory for its tables");
+        return false;
+    }
+    if (!pci_assign(g, segment, bdf, d, reason))
+        return false;
+    if (!iommu_assign(g->iommu, segment, bdf, &d->id, reason)) {
+        pci_unassign(g, d);
+        return false;
+    }
+    g->device_count++;
+    return true;
+}
+
+/* A device that cannot be given leaves the guest without it, not without its life. */
+static void give_devices(struct guest *g)
+{
+    char reason[160], name[16];
+    if (iommu_unavailable() == NULL)
+        g->iommu = iommu_context_create(g, g->config->nested);
+    for (unsigned i = 0; i < g->config->device_count; i++) {
+        const struct boot_device *d = &g->config->device[i];
+        if (!give_device(g, d->segment, d->bdf, reason)) {
+            log_line("guest %s: starts without device %s: %s", g->name, device_name(name, d->segment, d->bdf), reason);
+            continue;
+        }
+        const struct nidus_guest_device *given = &g->device[g->device_count - 1];
+        log_line("guest %s: device %u is %s, %04x:%04x", g->name, given->id, device_name(name, d->segment, d->bdf), given->vendor,
+                 given->device);
+    }
+}
+
+/* Creation. */
+
+/* Gives back what a guest that does not start had got. */
+static void abandon(struct guest *g)
+{
+    if (g->iommu != NULL && iommu_context_block(g->iommu))
+        iommu_context_destroy(g->iommu);
+    if (g->memory.root != NULL)
+        stage2_destroy(&g->memory);
+    if (g->frames != NULL)
+        give_back(g, UINT64_MAX);
+    *g = (struct guest){ 0 };
+}
+
+static bool create(struct guest *g, const struct boot_guest *config)
+{
+    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START };
+    memcpy(g->name, config->name, sizeof(g->name) - 1);
+    if (!take_memory(g, config->memory)) {
+        uint64_t free = frames_free_bytes() + (g->frames != NULL ? g->frames->count * CHUNK : 0);
+        log_line("guest %s: does not start: it wants %llu MiB in pieces of 2 MiB, and of %llu MiB free there are not enough",
+                 g->name, (unsigned long long)(config->memory / MIB), (unsigned long long)(free / MIB));
+        return false;
+    }
+    if (!map_memory(g)) {
+        log_line("guest %s: does not start: no memory for its page tables", g->name);
+        return false;
+    }
+    give_devices(g);
+    if (!load(g)) {
+        log_line("guest %s: does not start: its image does not fit in its %llu MiB", g->name,
+                 (unsigned long long)(config->memory / MIB));
+        return false;
+    }
+    const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .rdi = INFO_GPA, .gdt = GDT_GPA,
+                                      .gdt_size = sizeof(guest_gdt) };
+    g->vcpu = guest_cpu->create(g, &g->memory, &start);
+    if (g->vcpu == NULL) {
+        log_line("guest %s: does not start: no memory for its CPU", g->name);
+        return false;
+    }
+    g->state = GUEST_RUNNING;
+    log_line("guest %s: %llu MiB, %u device%s, starts at 0x%llx", g->name, (unsigned long long)(config->memory / MIB),
+             g->device_count, g->device_count == 1 ? "" : "s", (unsigned long long)config->entry);
+    return true;
+}
+
+unsigned guests_create(const struct boot_info *boot)
+{
+    const char *reason;
+    unsigned running = 0;
+    const struct vcpu_ops *ops = vcpu_select(&reason);
+    if (ops == NULL) {
+        log_line("no guest can run: %s", reason);
+        return 0;
+    }
+    ops->cpu_init();
+    guest_cpu = ops;
+    pci_assign_init(boot);
+    for (unsigned i = 0; i < boot->guest_count && i < BOOT_MAX_GUESTS; i++) {
+        if (create(&guests[i], &boot->guest[i]))
+            running++;
+        else
+            abandon(&guests[i]);
+    }
+    return running;
+}
+
+/* The console. */
+
+static void print_line(struct guest *g)
+{
+    log_guest_line(g->name, g->line, g->line_length);
+    g->line_length = 0;
+}
+
+void guest_print(struct guest *g, const char *text, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++) {
+        if (text[i] != '\n' && text[i] != '\r')
+            g->line[g->line_length++] = text[i];
+        if (text[i] == '\n' || g->line_length == sizeof(g->line))
+            print_line(g);
+    }
+}
+
+/* The end. */
+
+/* Nothing that a device could still reach is given to anyone: a guest whose DMA did not stop keeps its memory for ever. */
+void guest_end(struct guest *g, const char *why)
+{
+    if (g->line_length != 0)
+        print_line(g);
+    bool blocked = g->iommu == NULL || iommu_context_block(g->iommu);
+    g->state = GUEST_ENDED;
+    guest_cpu->destroy(g->vcpu);
+    g->vcpu = NULL;
+    stage2_destroy(&g->memory);
+    if (!blocked) {
+        g->frames = NULL;
+        log_line("guest %s: %s; a remapping unit did not confirm that its DMA has stopped: its memory is not used again", g->name, why);
+        return;
+    }
+    if (g->iommu != NULL)
+        iommu_context_destroy(g->iommu);
+    g->iommu = NULL;
+    log_line("guest %s: %s%s", g->name, why, g->device_count != 0 ? "; DMA of its devices is stopped and blocked" : "");
+    g->device_count = 0;
+}
+
+bool guest_reclaim(struct guest *g)
+{
+    if (g->frames == NULL)
+        return false;
+    bool more = give_back(g, RECLAIM_STEP);
+    if (!more)
+        log_line("guest %s: its %llu MiB are scrubbed and free", g->name, (unsigned long long)(g->config->memory / MIB));
+    return more;
+}
+
+void guest_crash(struct guest *g, const char *why)
+{
+    guest_cpu->report(g->vcpu);
+    g->exit_code = -1;
+    guest_end(g, why);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * hypercall.c: nidus's own calls.
+ *
+ * The table says how large a payload is, what it is about and what comes back; the dispatcher checks and copies, so a
+ * handler sees a complete payload in nidus's own memory.  The calls with Linux's numbers are iommu/'s.
+ */
+#include <stddef.h>
+
+#include "iommu/envelope.h"
+#include "iommu/iommu.h"
+#include "iommu/platform.h"
+#include "kernel/guest.h"
+#include "kernel/log.h"
+#include "kernel/pci_assign.h"
+
+union payload {
+    uint32_t size;
+    struct nidus_console_write console_write;
+    struct nidus_exit exit;
+    struct nidus_pci_config pci_config;
+};
+
+static int64_t console_write(struct guest *g, union payload *p, struct nidus_guest_device *device)
+{
+    static char text[4096];     /* whole, before a byte of it is printed: the payload may end outside RAM */
+    (void)device;
+    const struct nidus_console_write *w = &p->console_write;
+    if (w->length > sizeof(text))
+        return -NIDUS_EINVAL;
+    int error = w->length != 0 ? platform_guest_read(g, w->data_uptr, text, w->length) : 0;
+    if (error != 0)
+        return error;
+    guest_print(g, text, w->length);
+    return 0;
+}
+
+static int64_t exit_guest(struct guest *g, union payload *p, struct nidus_guest_device *device)
+{
+    (void)device;
+    g->exit_code = p->exit.code;
+    char why[48];
+    format_text(why, sizeof(why), "exited with code %d", g->exit_code);
+    guest_end(g, why);
+    return 0;
+}
+
+static int64_t pci_config_read(struct guest *g, union payload *p, struct nidus_guest_device *device)
+{
+    (void)g;
+    struct nidus_pci_config *c = &p->pci_config;
+    return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_read(device, c->offset, c->width, &c->value);
+}
+
+static int64_t pci_config_write(struct guest *g, union payload *p, struct nidus_guest_device *device)
+{
+    (void)g;
+    const struct nidus_pci_config *c = &p->pci_config;
+    return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_write(device, c->offset, c->width, c->value);
+}
+
+static const struct call {
+    uint32_t number;
+    uint16_t min_size, size;
+    bool on_device;             /* RSI is a device id */
+    bool out;                   /* the payload is copied back */
+    int64_t (*run)(struct guest *g, union payload *p, struct nidus_guest_device *device);
+} calls[] = {
+    { NIDUS_CALL_CONSOLE_WRITE, 16, sizeof(struct nidus_console_write), false, false, console_write },
+    { NIDUS_CALL_EXIT, 8, sizeof(struct nidus_exit), false, false, exit_guest },
+    { NIDUS_CALL_PCI_CONFIG_READ, 16, sizeof(struct nidus_pci_config), true, true, pci_config_read },
+    { NIDUS_CALL_PCI_CONFIG_WRITE, 16, sizeof(struct nidus_pci_config), true, false, pci_config_write },
+};
+
+static struct nidus_guest_device *find_device(struct guest *g, uint64_t id)
+{
+    for (unsigned i = 0; i < g->device_count; i++)
+        if (g->device[i].id == id)
+            return &g->device[i];
+    return NULL;
+}
+
+static int64_t perform(struct guest *g, const struct call *call, uint64_t gpa, uint64_t device_id)
+{
+    union payload payload;
+    uint32_t size;
+    int error = envelope_read(g, gpa, &payload, call->min_size, call->size, &size);
+    if (error != 0)
+        return error;
+    struct nidus_guest_device *device = call->on_device ? find_device(g, device_id) : NULL;
+    if (call->on_device && device == NULL)
+        return -NIDUS_ENOENT;
+    int64_t result = call->run(g, &payload, device);
+    if (result != 0 || !call->out)
+        return result;
+    return envelope_write(g, gpa, &payload, call->size, size);
+}
+
+int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id)
+{
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+        if (calls[i].number == number)
+            return perform(g, &calls[i], gpa, device_id);
+    if (g->iommu != NULL && iommu_handles(number))
+        return iommu_call(g->iommu, number, gpa, device_id);
+    return -NIDUS_ENOTTY;
+}
