@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+HOST_TESTS += dmar
+HOST_SRC_dmar := iommu/dmar.c
