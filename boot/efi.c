@@ -123,21 +123,26 @@ bool volume_open(EFI_HANDLE image)
     return status == EFI_SUCCESS;
 }
 
-/* \nidus\NAME with backslashes; false: too long. */
-static bool file_path(const char *name, CHAR16 *path, size_t size)
+const char *file_path(const char *name)
 {
-    static const char folder[] = "\\nidus\\";
+    static char path[CONFIG_MAX_IMAGE + 8];
+
+    text_format(path, sizeof(path), "\\nidus\\%s", name);
+    for (char *s = path; *s != '\0'; s++)
+        if (*s == '/')
+            *s = '\\';
+    return path;
+}
+
+static EFI_STATUS file_open(const char *path, EFI_FILE_HANDLE *file)
+{
+    CHAR16 wide[CONFIG_MAX_IMAGE + 8];
     size_t n = 0;
 
-    for (const char *s = folder; *s != '\0'; s++)
-        path[n++] = (CHAR16)*s;
-    for (; *name != '\0'; name++) {
-        if (n + 1 >= size)
-            return false;
-        path[n++] = *name == '/' ? '\\' : (CHAR16)*name;
-    }
-    path[n] = '\0';
-    return true;
+    do
+        wide[n] = (CHAR16)path[n];
+    while (path[n++] != '\0');
+    return volume->Open(volume, file, wide, EFI_FILE_MODE_READ, 0);
 }
 
 static EFI_STATUS file_size(EFI_FILE_HANDLE file, uint64_t *size)
@@ -176,27 +181,25 @@ static EFI_STATUS read_all(EFI_FILE_HANDLE file, uint8_t *to, uint64_t size)
 
 void *file_read(const char *name, unsigned line, uint64_t limit, size_t *size)
 {
-    CHAR16 path[CONFIG_MAX_IMAGE + 16];
+    const char *path = file_path(name);
     EFI_FILE_HANDLE file;
-    EFI_STATUS status = EFI_INVALID_PARAMETER;
+    EFI_STATUS status = file_open(path, &file);
     uint64_t bytes = 0;
     void *data = NULL;
 
-    if (file_path(name, path, sizeof(path) / sizeof(path[0])))
-        status = volume->Open(volume, &file, path, EFI_FILE_MODE_READ, 0);
     if (status != EFI_SUCCESS) {
-        refuse(line, "\\nidus\\%s: %s", name, efi_status_name(status));
+        refuse(line, "%s: %s", path, efi_status_name(status));
         return NULL;
     }
     status = file_size(file, &bytes);
     if (status == EFI_SUCCESS && bytes > limit) {
-        refuse(line, "\\nidus\\%s: %lu bytes; the most is %lu", name, (unsigned long)bytes, (unsigned long)limit);
+        refuse(line, "%s: %lu bytes; the most is %lu", path, (unsigned long)bytes, (unsigned long)limit);
     } else if (status == EFI_SUCCESS) {
         data = pages_keep(bytes + 1, EfiLoaderData);
         status = data == NULL ? EFI_OUT_OF_RESOURCES : read_all(file, data, bytes);
     }
     if (status != EFI_SUCCESS) {
-        refuse(line, "\\nidus\\%s: %s", name, efi_status_name(status));
+        refuse(line, "%s: %s", path, efi_status_name(status));
         data = NULL;
     }
     file->Close(file);

@@ -30,8 +30,10 @@ bool pages_mark(struct boot_info *boot);
 
 /* The volume that nidus.efi came from.  false: said why. */
 bool volume_open(EFI_HANDLE image);
+/* Where the file NAME of nidus.conf is, until the next call: \nidus\NAME, with backslashes. */
+const char *file_path(const char *name);
 /*
- * Reads \nidus\NAME, of at most `limit` bytes, into pages_keep memory, behind which a zero byte stands.  line: that of
+ * Reads file_path(name), of at most `limit` bytes, into pages_keep memory, behind which a zero byte stands.  line: that of
  * nidus.conf which names the file.  NULL: said why.
  */
 void *file_read(const char *name, unsigned line, uint64_t limit, size_t *size);

@@ -79,7 +79,7 @@ static bool load_guest(const struct config_guest *from, struct boot_guest *to)
     if (file == NULL)
         return false;
     if (!image_check(file, size, (uint64_t)file, to, reason))
-        return refuse(from->image_line, "\\nidus\\%s: %s", from->image, reason);
+        return refuse(from->image_line, "%s: %s", file_path(from->image), reason);
     return true;
 }
 

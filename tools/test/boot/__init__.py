@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Boot tests.  A scenario is data: what is on the disk, what the machine has, which lines have to appear.
+
+Each file of this folder has a list SCENARIOS.  The console of every boot is kept in build/log/NAME.log.
+"""
+import dataclasses
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import pkgutil
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+
+TAIL = 25                       # lines of the log that a failure shows
+LINGER = 0.5                    # seconds in which a forbidden line may still follow the last required one
+
+
+def _mkimage():
+    path = os.path.join(machine.TOP, "tools", "image", "mkimage")
+    loader = importlib.machinery.SourceFileLoader("mkimage", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mkimage", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
+
+
+mkimage = _mkimage()
+
+
+def built(name):
+    return os.path.join(machine.BUILD, name)
+
+
+def guest(name="a", image="dma-check", memory="64M", devices=(), **keys):
+    """A [guest] section."""
+    lines = [f"[guest {name}]", f"image = guests/{image}.elf", f"memory = {memory}"]
+    lines += [f"device = {d}" for d in devices]
+    lines += [f"{key} = {value}" for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass
+class Scenario:
+    """expect: regular expressions that match (search) lines in this order.  also: more such lists, each in its own order, for
+    what is said at the same time.  forbid: none may match any line.
+
+    ending: "poweroff": the machine switches itself off after all lines; "firmware": nidus.efi gives control back;
+    "running": nothing more is wanted once all lines were seen."""
+    name: str
+    expect: list
+    conf: object = ""           # text or bytes of nidus.conf; None: there is none
+    also: list = dataclasses.field(default_factory=list)
+    forbid: list = dataclasses.field(default_factory=lambda: [r"panic"])
+    ending: str = "poweroff"
+    timeout: float = 90
+    guests: tuple = ("dma-check",)      # images of build/guests to put on the disk
+    files: dict = dataclasses.field(default_factory=dict)   # path on the disk: bytes, or the path of a file
+    boot: str = "nidus.efi"     # what firmware starts, in build/
+    machine: dict = dataclasses.field(default_factory=dict) # arguments of machine.Machine
+
+
+def scenarios():
+    found = []
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
+        found += importlib.import_module("boot." + module.name).SCENARIOS
+    names = [s.name for s in found]
+    assert len(names) == len(set(names)), "two scenarios have one name"
+    return found
+
+
+class Watcher:
+    """Compares lines with what a scenario wants, as they come."""
+    ENDINGS = {"poweroff": None, "running": None, "firmware": r"^nidus: nothing was started"}
+
+    def __init__(self, scenario):
+        self.wanted = [list(scenario.expect)] + [list(a) for a in scenario.also]
+        if self.ENDINGS[scenario.ending]:
+            self.wanted[0].append(self.ENDINGS[scenario.ending])
+        self.last = self.ENDINGS[scenario.ending]
+        self.forbid = scenario.forbid
+        self.log, self.line, self.forbidden, self.ended = [], "", None, False
+
+    def put(self, text):
+        for piece in text.splitlines(keepends=True):
+            self.line += piece
+            if self.line.endswith("\n"):
+                self.check(self.line[:-1])
+                self.line = ""
+
+    def check(self, line):
+        self.log.append(line)
+        self.ended |= bool(self.last and re.search(self.last, line))
+        for sequence in self.wanted:
+            if sequence and re.search(sequence[0], line):
+                sequence.pop(0)
+        for pattern in self.forbid:
+            if self.forbidden is None and re.search(pattern, line):
+                self.forbidden = (pattern, line)
+
+    def missing(self):
+        return [sequence[0] for sequence in self.wanted if sequence]
+
+
+def make_disk(scenario, work):
+    def stored(name, content):
+        if isinstance(content, str) and os.path.exists(content):
+            return content
+        path = os.path.join(work, name)
+        with open(path, "wb") as f:
+            f.write(content.encode() if isinstance(content, str) else content)
+        return path
+
+    conf = None if scenario.conf is None else stored("nidus.conf", scenario.conf)
+    files = [(f"nidus/guests/{name}.elf", built(f"guests/{name}.elf")) for name in scenario.guests]
+    files += [(path, stored(f"file{i}", content)) for i, (path, content) in enumerate(scenario.files.items())]
+    disk = os.path.join(work, "disk.img")
+    mkimage.make(disk, built(scenario.boot), conf, files)
+    return disk
+
+
+def watch(scenario, qemu, watcher):
+    """Until the machine ends, the time is up, or nothing more is wanted.  Returns what was wrong with the end, or None."""
+    console = machine.Console()
+    end = time.monotonic() + scenario.timeout
+    linger = None
+    while True:
+        ready, _, _ = select.select([qemu.stdout], [], [], 0.1)
+        data = os.read(qemu.stdout.fileno(), 65536) if ready else None
+        if data == b"":
+            watcher.put(console.feed(b"", last=True) + "\n")
+            if qemu.wait() != 0:
+                return f"QEMU failed with status {qemu.returncode}"
+            return None if scenario.ending == "poweroff" else "the machine ended by itself"
+        if data:
+            watcher.put(console.feed(data))
+        now = time.monotonic()
+        if now > end:
+            return f"not done after {scenario.timeout:.0f} seconds"
+        if watcher.forbidden and linger is None:
+            linger = now + LINGER   # enough of the log to see what happened
+        if linger is None and (watcher.ended or (scenario.ending != "poweroff" and not watcher.missing())):
+            linger = now + LINGER
+        if linger is not None and now > linger:
+            return None
+
+
+def run(scenario):
+    """Empty text when all is well, else what is wrong and the tail of the log."""
+    os.makedirs(built("log"), exist_ok=True)
+    log = built(f"log/{scenario.name}.log")
+    watcher = Watcher(scenario)
+    try:
+        with tempfile.TemporaryDirectory(prefix="nidus-test.") as work, \
+             machine.Machine(make_disk(scenario, work), **scenario.machine) as m:
+            with open(os.path.join(work, "errors"), "w+b") as errors:
+                qemu = subprocess.Popen(m.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+                try:
+                    ending = watch(scenario, qemu, watcher)
+                finally:
+                    qemu.kill()
+                    qemu.wait()
+                    qemu.stdout.close()
+                errors.seek(0)
+                said = errors.read().decode("utf-8", "replace").rstrip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return str(error)
+    with open(log, "w", encoding="utf-8") as f:
+        f.write("\n".join(watcher.log) + "\n")
+    problems = [f"missing: {pattern}" for pattern in watcher.missing()]
+    if watcher.forbidden:
+        problems.append("forbidden ({}): {}".format(*watcher.forbidden))
+    if ending:
+        problems.append(ending)
+    if not problems:
+        return ""
+    return "\n".join(problems + ([said] if said else []) + [f"--- the end of {os.path.relpath(log, machine.TOP)}"] +
+                     watcher.log[-TAIL:])
