@@ -47,6 +47,7 @@ struct nidus_vfio_detach {      /* struct vfio_device_detach_iommufd_pt */
     uint32_t pasid;             /* 8 */
 };
 NIDUS_ABI_SIZE(struct nidus_vfio_detach, 12);
+#define NIDUS_VFIO_DETACH_PASID (1u << 0)
 
 struct nidus_destroy {          /* struct iommu_destroy */
     uint32_t size;              /* 0: 8 */
