@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* device.c: a guest's devices: what their unit can do, and which HWPT they use. */
+#include "iommu/iommu.h"
+#include "iommu/objects.h"
+
+/* A larger buffer would have nidus zero memory for the guest. */
+#define HW_INFO_MAX 4096u
+
+/* Assignment ----------------------------------------------------------------------------------------- */
+
+bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, uint32_t *id, char reason[160])
+{
+    struct assigned *a = platform_alloc(context->guest, sizeof(*a));
+
+    if (a == NULL || object_add(context, &a->object, OBJECT_DEVICE) != 0) {
+        platform_format(reason, 160, "no memory, or too many objects");
+        if (a != NULL)
+            platform_free(context->guest, a, sizeof(*a));
+        return false;
+    }
+    a->object.users = 1;
+    a->device = (struct device){
+        .segment = segment, .source_id = bdf, .owner = context->guest, .context = context, .id = a->object.id,
+    };
+    if (!engine_device_init(&a->device, reason)) {
+        object_destroy(context, &a->object);
+        return false;
+    }
+    *id = a->object.id;
+    return true;
+}
+
+bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *segment, uint16_t *bdf)
+{
+    const struct assigned *a = (const struct assigned *)object_get(context, id, OBJECT_DEVICE);
+
+    if (a == NULL)
+        return false;
+    *segment = a->device.segment;
+    *bdf = a->device.source_id;
+    return true;
+}
+
+/* GET_HW_INFO ---------------------------------------------------------------------------------------- */
+
+/* As much as the buffer holds, and zeros behind it. */
+static int write_hw_info(struct guest *guest, const struct nidus_hw_info_vtd *vtd, uint64_t gpa, uint32_t length)
+{
+    static const uint8_t zeros[64];
+    uint32_t done = length < sizeof(*vtd) ? length : sizeof(*vtd);
+    int error;
+
+    if (length == 0)
+        return 0;
+    if (gpa == 0 || !is_guest_ram(guest, gpa, length))
+        return -NIDUS_EFAULT;
+    error = platform_guest_write(guest, gpa, vtd, done);
+    while (error == 0 && done < length) {
+        uint32_t part = length - done < sizeof(zeros) ? length - done : sizeof(zeros);
+
+        error = platform_guest_write(guest, gpa + done, zeros, part);
+        done += part;
+    }
+    return error;
+}
+
+int call_hw_info(struct call *call)
+{
+    struct nidus_hw_info *info = &call->hw_info;
+    struct nidus_hw_info_vtd vtd = { 0 };
+    struct unit_info unit;
+    struct assigned *a;
+    int error;
+
+    if ((info->flags & ~NIDUS_HW_INFO_FLAG_INPUT_TYPE) != 0 || (info->reserved[0] | info->reserved[1] | info->reserved[2]) != 0)
+        return -NIDUS_EOPNOTSUPP;
+    a = (struct assigned *)object_get(call->context, info->dev_id, OBJECT_DEVICE);
+    if (a == NULL)
+        return -NIDUS_ENOENT;
+    if ((info->flags & NIDUS_HW_INFO_FLAG_INPUT_TYPE) != 0 && info->data_type != NIDUS_HW_INFO_TYPE_DEFAULT &&
+        info->data_type != NIDUS_HW_INFO_TYPE_INTEL_VTD)
+        return -NIDUS_EOPNOTSUPP;
+    if (info->data_len > HW_INFO_MAX)
+        return -NIDUS_EINVAL;
+    engine_unit_info(&a->device, &unit);
+    vtd.flags = unit.errata_772415 ? NIDUS_HW_INFO_VTD_ERRATA_772415_SPR17 : 0;
+    vtd.cap_reg = unit.cap;
+    vtd.ecap_reg = unit.ecap;
+    error = write_hw_info(call->context->guest, &vtd, info->data_uptr, info->data_len);
+    if (error != 0)
+        return error;
+    info->data_len = sizeof(vtd);
+    info->data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
+    info->out_max_pasid_log2 = 0; /* no PASID can be attached, ATS is off */
+    info->out_capabilities = NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+    call->answer = true;
+    return 0;
+}
+
+/* Attach and detach ---------------------------------------------------------------------------------- */
+
+/* Which object the engine has the device on now. */
+static bool is_on(const struct assigned *a, const struct object *hwpt)
+{
+    if (hwpt->type == OBJECT_NESTED)
+        return a->device.first == &((const struct nested *)hwpt)->first;
+    return a->device.first == NULL && a->device.domain == &((const struct paging *)hwpt)->domain;
+}
+
+/* An automatic HWPT goes with its last user. */
+static void put_hwpt(struct iommu_context *c, struct object *hwpt)
+{
+    hwpt->users--;
+    if (hwpt->users == 0 && hwpt->type == OBJECT_PAGING && ((struct paging *)hwpt)->automatic)
+        object_destroy(c, hwpt);
+}
+
+/*
+ * Moves a's reference to where the engine has the device after it was told to go from one HWPT to another (either may be NULL): a
+ * unit that stopped answering may have left it with the old one, the new one or none.
+ */
+static void follow_engine(struct iommu_context *c, struct assigned *a, struct object *to)
+{
+    struct object *from = a->attached;
+
+    if (from != NULL && is_on(a, from))
+        return;
+    a->attached = to != NULL && is_on(a, to) ? to : NULL;
+    if (a->attached != NULL)
+        a->attached->users++;
+    if (from != NULL)
+        put_hwpt(c, from);
+}
+
+static int attach_hwpt(struct iommu_context *c, struct assigned *a, struct object *hwpt)
+{
+    int error;
+
+    if (hwpt->type == OBJECT_NESTED)
+        error = engine_attach(&a->device, NULL, &((struct nested *)hwpt)->first);
+    else
+        error = engine_attach(&a->device, &((struct paging *)hwpt)->domain, NULL);
+    follow_engine(c, a, hwpt);
+    return error;
+}
+
+/* An automatic HWPT of the IOAS that the device's unit can walk, else a new one.  *id: which. */
+static int attach_ioas(struct iommu_context *c, struct assigned *a, struct ioas *ioas, uint32_t *id)
+{
+    struct paging *p;
+    int error;
+
+    for (p = ioas->hwpts; p != NULL; p = p->next) {
+        if (!p->automatic)
+            continue;
+        *id = p->object.id;
+        error = attach_hwpt(c, a, &p->object);
+        if (error != -NIDUS_EINVAL)
+            return error;
+    }
+    error = paging_create(c, ioas, &a->device, false, &p);
+    if (error != 0)
+        return error;
+    p->automatic = true;
+    *id = p->object.id;
+    error = attach_hwpt(c, a, &p->object);
+    if (error != 0 && p->object.users == 0)
+        object_destroy(c, &p->object);
+    return error;
+}
+
+int call_attach(struct call *call)
+{
+    struct assigned *a = (struct assigned *)object_get(call->context, call->device_id, OBJECT_DEVICE);
+    struct nidus_vfio_attach *attach = &call->attach;
+    struct object *pt;
+    int error;
+
+    if ((attach->flags & ~NIDUS_VFIO_ATTACH_PASID) != 0)
+        return -NIDUS_EINVAL;
+    if ((attach->flags & NIDUS_VFIO_ATTACH_PASID) != 0)
+        return -NIDUS_EOPNOTSUPP;
+    pt = object_find(call->context, attach->pt_id);
+    if (pt == NULL)
+        return -NIDUS_ENOENT;
+    switch (pt->type) {
+    case OBJECT_IOAS: error = attach_ioas(call->context, a, (struct ioas *)pt, &attach->pt_id); break;
+    case OBJECT_PAGING:
+    case OBJECT_NESTED: error = attach_hwpt(call->context, a, pt); break;
+    default: error = -NIDUS_EINVAL; break;
+    }
+    call->answer = error == 0;
+    return error;
+}
+
+int device_detach(struct iommu_context *c, struct assigned *a)
+{
+    int error = engine_detach(&a->device);
+
+    follow_engine(c, a, NULL);
+    return error;
+}
+
+int call_detach(struct call *call)
+{
+    struct assigned *a = (struct assigned *)object_get(call->context, call->device_id, OBJECT_DEVICE);
+
+    if ((call->detach.flags & ~NIDUS_VFIO_DETACH_PASID) != 0)
+        return -NIDUS_EINVAL;
+    if ((call->detach.flags & NIDUS_VFIO_DETACH_PASID) != 0)
+        return -NIDUS_EOPNOTSUPP;
+    return device_detach(call->context, a);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* fault_ring.c: faults of a guest's devices on their way to the guest. */
+#include "iommu/iommu.h"
+#include "iommu/objects.h"
+
+/* The oldest records say how it began, so a full ring keeps them. */
+void engine_fault_sink(struct device *dev, const struct nidus_fault *fault)
+{
+    struct iommu_context *c = dev->context;
+    struct nidus_fault *record;
+
+    if (c == NULL)
+        return;
+    if (c->faults->count == FAULT_RECORDS) {
+        c->faults->lost++;
+        return;
+    }
+    record = &c->faults->record[(c->faults->first + c->faults->count) % FAULT_RECORDS];
+    *record = *fault;
+    record->dev_id = dev->id;
+    c->faults->count++;
+}
+
+void engine_fault_lost(struct device *dev)
+{
+    struct iommu_context *c = dev->context;
+
+    if (c != NULL)
+        c->faults->lost++;
+}
+
+int call_fault_read(struct call *call)
+{
+    struct nidus_fault_read *read = &call->fault_read;
+    struct fault_ring *ring = call->context->faults;
+    struct guest *guest = call->context->guest;
+    unsigned count;
+
+    if (read->flags != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (read->entry_len != sizeof(struct nidus_fault) || read->entry_num > FAULT_RECORDS)
+        return -NIDUS_EINVAL;
+    iommu_poll();
+    count = read->entry_num < ring->count ? read->entry_num : ring->count;
+    if (count != 0 && (read->data_uptr == 0 || !is_guest_ram(guest, read->data_uptr, count * sizeof(struct nidus_fault))))
+        return -NIDUS_EFAULT;
+    for (unsigned i = 0; i < count; i++) {
+        int error = platform_guest_write(guest, read->data_uptr + i * sizeof(struct nidus_fault), &ring->record[ring->first],
+                                         sizeof(struct nidus_fault));
+
+        if (error != 0)
+            return error;
+        ring->first = (ring->first + 1) % FAULT_RECORDS;
+        ring->count--;
+    }
+    read->entry_num = count;
+    read->out_lost = ring->lost;
+    ring->lost = 0;
+    call->answer = true;
+    return 0;
+}

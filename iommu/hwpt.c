@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hwpt.c: hardware page tables: paging HWPTs (second stages), nested HWPTs (first stages), and a guest's invalidations. */
+#include "iommu/objects.h"
+
+#define S1_FLAGS (NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE)
+#define ADDRESS_PAGES (1ULL << 52)
+
+/* Paging --------------------------------------------------------------------------------------------- */
+
+int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out)
+{
+    struct paging *p = platform_alloc(c->guest, sizeof(*p));
+    int error;
+
+    if (p == NULL)
+        return -NIDUS_ENOMEM;
+    error = engine_domain_init(&p->domain, device, nest_parent, c->guest);
+    if (error != 0)
+        goto free_object;
+    error = object_add(c, &p->object, OBJECT_PAGING);
+    if (error != 0)
+        goto free_domain;
+    error = ioas_add_hwpt(c, ioas, p);
+    if (error != 0)
+        goto free_id;
+    *out = p;
+    return 0;
+
+free_id:
+    c->objects[p->object.id] = NULL;
+free_domain:
+    engine_domain_fini(&p->domain);
+free_object:
+    platform_free(c->guest, p, sizeof(*p));
+    return error;
+}
+
+void paging_free(struct iommu_context *c, struct paging *p)
+{
+    ioas_remove_hwpt(p);
+    engine_domain_fini(&p->domain);
+    platform_free(c->guest, p, sizeof(*p));
+}
+
+/* HWPT_ALLOC over an IOAS. */
+static int alloc_paging(struct call *call, struct ioas *ioas, const struct device *device)
+{
+    struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
+    bool nest_parent = (alloc->flags & NIDUS_HWPT_ALLOC_NEST_PARENT) != 0;
+    struct paging *p;
+    int error;
+
+    if ((alloc->flags & ~NIDUS_HWPT_ALLOC_NEST_PARENT) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
+        return -NIDUS_EOPNOTSUPP;
+    if (nest_parent && !call->context->nested)
+        return -NIDUS_EOPNOTSUPP;
+    error = paging_create(call->context, ioas, device, nest_parent, &p);
+    if (error == 0)
+        alloc->out_hwpt_id = p->object.id;
+    return error;
+}
+
+/* Nested --------------------------------------------------------------------------------------------- */
+
+/* What does not depend on the unit; the engine checks the rest. */
+static int check_first_stage(const struct nidus_hwpt_vtd_s1 *s1)
+{
+    if ((s1->flags & ~(uint64_t)S1_FLAGS) != 0 || s1->reserved != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if ((s1->addr_width != 48 && s1->addr_width != 57) || s1->pgtbl_addr % PAGE_SIZE != 0)
+        return -NIDUS_EINVAL;
+    return 0;
+}
+
+static int nested_create(struct iommu_context *c, struct paging *parent, const struct device *device,
+                         const struct nidus_hwpt_vtd_s1 *s1, struct nested **out)
+{
+    struct nested *n = platform_alloc(c->guest, sizeof(*n));
+    int error;
+
+    if (n == NULL)
+        return -NIDUS_ENOMEM;
+    n->parent = parent;
+    n->first = (struct first_stage){
+        .parent = &parent->domain,
+        .pgtbl = s1->pgtbl_addr,
+        .levels = s1->addr_width == 57 ? 5 : 4,
+        .sre = (s1->flags & NIDUS_VTD_S1_SRE) != 0,
+        .eafe = (s1->flags & NIDUS_VTD_S1_EAFE) != 0,
+        /* Write protection is about supervisor requests: without SRE Linux leaves it out, too. */
+        .wpe = (s1->flags & NIDUS_VTD_S1_WPE) != 0 && (s1->flags & NIDUS_VTD_S1_SRE) != 0,
+    };
+    error = object_add(c, &n->object, OBJECT_NESTED);
+    if (error == 0) {
+        error = engine_first_stage_init(&n->first, device);
+        if (error != 0)
+            c->objects[n->object.id] = NULL;
+    }
+    if (error != 0) {
+        platform_free(c->guest, n, sizeof(*n));
+        return error;
+    }
+    parent->object.users++;
+    *out = n;
+    return 0;
+}
+
+void nested_free(struct iommu_context *c, struct nested *n)
+{
+    engine_first_stage_fini(&n->first);
+    n->parent->object.users--;
+    platform_free(c->guest, n, sizeof(*n));
+}
+
+/* HWPT_ALLOC over a paging HWPT. */
+static int alloc_nested(struct call *call, struct paging *parent, const struct device *device)
+{
+    struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
+    struct nidus_hwpt_vtd_s1 s1;
+    struct nested *n;
+    int error;
+
+    if (alloc->flags != 0 || alloc->data_len == 0 || !call->context->nested)
+        return -NIDUS_EOPNOTSUPP;
+    if (parent->automatic || !parent->domain.nest_parent)
+        return -NIDUS_EINVAL;
+    if (alloc->data_type != NIDUS_HWPT_DATA_VTD_S1)
+        return -NIDUS_EOPNOTSUPP;
+    if (alloc->data_len != sizeof(s1))
+        return -NIDUS_EINVAL;
+    if (alloc->data_uptr == 0)
+        return -NIDUS_EFAULT;
+    error = platform_guest_read(call->context->guest, alloc->data_uptr, &s1, sizeof(s1));
+    if (error == 0)
+        error = check_first_stage(&s1);
+    if (error == 0)
+        error = nested_create(call->context, parent, device, &s1, &n);
+    if (error == 0)
+        alloc->out_hwpt_id = n->object.id;
+    return error;
+}
+
+int call_hwpt_alloc(struct call *call)
+{
+    struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
+    struct assigned *device;
+    struct object *pt;
+    int error;
+
+    if (alloc->reserved != 0 || alloc->reserved2 != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if ((alloc->data_type == NIDUS_HWPT_DATA_NONE) != (alloc->data_len == 0))
+        return -NIDUS_EINVAL;
+    device = (struct assigned *)object_get(call->context, alloc->dev_id, OBJECT_DEVICE);
+    if (device == NULL)
+        return -NIDUS_ENOENT;
+    pt = object_find(call->context, alloc->pt_id);
+    if (pt != NULL && pt->type == OBJECT_IOAS)
+        error = alloc_paging(call, (struct ioas *)pt, &device->device);
+    else if (pt != NULL && pt->type == OBJECT_PAGING)
+        error = alloc_nested(call, (struct paging *)pt, &device->device);
+    else
+        error = -NIDUS_EINVAL;
+    call->answer = error == 0;
+    return error;
+}
+
+/* Invalidation --------------------------------------------------------------------------------------- */
+
+/* After so many steps in one call what remains is checked entry by entry, and then everything is invalidated at once: the
+ * units are waited for a bounded number of times, whatever the guest asks for. */
+#define EXACT_STEPS 8u
+
+static int check_entry(const struct nidus_hwpt_vtd_s1_invalidate *e)
+{
+    if ((e->flags & ~NIDUS_VTD_INV_LEAF) != 0 || e->reserved != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (e->addr % PAGE_SIZE != 0)
+        return -NIDUS_EINVAL;
+    if (e->npages == UINT64_MAX)
+        return e->addr != 0 ? -NIDUS_EINVAL : 0;
+    if (e->npages == 0 || e->npages > ADDRESS_PAGES - e->addr / PAGE_SIZE)
+        return -NIDUS_EINVAL;
+    return 0;
+}
+
+/* Reads up to *count entries at gpa and makes them ranges.  *count: the good ones before the first bad one, whose error is returned.
+ * A step that does not lie wholly in RAM is read by single entries. */
+static int read_step(struct iommu_context *c, uint64_t gpa, unsigned *count)
+{
+    struct invalidate_step *step = c->step;
+    size_t size = sizeof(step->entry[0]);
+    bool single = platform_guest_read(c->guest, gpa, step->entry, *count * size) != 0;
+
+    for (unsigned i = 0; i < *count; i++) {
+        const struct nidus_hwpt_vtd_s1_invalidate *e = &step->entry[i];
+        int error = single ? platform_guest_read(c->guest, gpa + i * size, &step->entry[i], size) : 0;
+
+        if (error == 0)
+            error = check_entry(e);
+        if (error != 0) {
+            *count = i;
+            return error;
+        }
+        step->range[i] = (struct engine_range){ .addr = e->addr, .npages = e->npages, .leaf = (e->flags & NIDUS_VTD_INV_LEAF) != 0 };
+    }
+    return 0;
+}
+
+/* *done: entries that are good and whose invalidation has happened. */
+static int invalidate(struct iommu_context *c, struct first_stage *f, uint64_t gpa, uint32_t entries, uint32_t *done)
+{
+    const struct engine_range everything = { .npages = UINT64_MAX };
+    uint32_t checked = 0;
+    int bad = 0, error;
+
+    while (checked < entries && bad == 0) {
+        unsigned count = entries - checked < INVALIDATE_STEP ? entries - checked : INVALIDATE_STEP;
+        bool exact = checked < EXACT_STEPS * INVALIDATE_STEP;
+
+        bad = read_step(c, gpa + checked * sizeof(c->step->entry[0]), &count);
+        if (exact && count != 0) {
+            error = engine_invalidate(f, c->step->range, count);
+            if (error != 0)
+                return error;
+        }
+        checked += count;
+        if (exact)
+            *done = checked;
+    }
+    if (*done < checked) {
+        error = engine_invalidate(f, &everything, 1);
+        if (error != 0)
+            return error;
+        *done = checked;
+    }
+    return bad;
+}
+
+int call_hwpt_invalidate(struct call *call)
+{
+    struct nidus_hwpt_invalidate *inv = &call->invalidate;
+    uint32_t entries = inv->entry_num;
+    struct object *object;
+
+    inv->entry_num = 0;
+    call->answer = true; /* entry_num goes back on every path */
+    if (inv->reserved != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (entries != 0 && (inv->data_uptr == 0 || inv->entry_len == 0))
+        return -NIDUS_EINVAL;
+    if (inv->entry_len > PAGE_SIZE || entries > NIDUS_HWPT_INVALIDATE_MAX_ENTRIES)
+        return -NIDUS_EINVAL;
+    object = object_find(call->context, inv->hwpt_id);
+    if (object == NULL)
+        return -NIDUS_ENOENT;
+    if (object->type != OBJECT_NESTED || inv->data_type != NIDUS_HWPT_INVALIDATE_DATA_VTD_S1)
+        return -NIDUS_EINVAL;
+    if (entries != 0 && inv->entry_len != sizeof(struct nidus_hwpt_vtd_s1_invalidate))
+        return -NIDUS_EINVAL;
+    return invalidate(call->context, &((struct nested *)object)->first, inv->data_uptr, entries, &inv->entry_num);
+}

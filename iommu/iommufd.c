@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* iommufd.c: a guest's context: its objects and ids, and the table of its calls. */
+#include "iommu/envelope.h"
+#include "iommu/iommu.h"
+#include "iommu/objects.h"
+
+/* Orders of pages for what is larger than platform_alloc gives. */
+#define FAULT_RING_ORDER 2
+#define STEP_ORDER       1
+_Static_assert(sizeof(struct fault_ring) <= PAGE_SIZE << FAULT_RING_ORDER, "fault ring");
+_Static_assert(sizeof(struct invalidate_step) <= PAGE_SIZE << STEP_ORDER, "entries of one step");
+
+/* Objects -------------------------------------------------------------------------------------------- */
+
+struct object *object_find(const struct iommu_context *c, uint64_t id)
+{
+    return id < OBJECT_SLOTS ? c->objects[id] : NULL;
+}
+
+struct object *object_get(const struct iommu_context *c, uint64_t id, enum object_type type)
+{
+    struct object *object = object_find(c, id);
+
+    return object != NULL && object->type == type ? object : NULL;
+}
+
+int object_add(struct iommu_context *c, struct object *object, enum object_type type)
+{
+    for (uint32_t id = 1; id < OBJECT_SLOTS; id++)
+        if (c->objects[id] == NULL) {
+            object->type = type;
+            object->id = id;
+            c->objects[id] = object;
+            return 0;
+        }
+    return -NIDUS_ENOMEM;
+}
+
+void object_destroy(struct iommu_context *c, struct object *object)
+{
+    c->objects[object->id] = NULL;
+    switch (object->type) {
+    case OBJECT_DEVICE: platform_free(c->guest, object, sizeof(struct assigned)); break;
+    case OBJECT_IOAS:   ioas_free(c, (struct ioas *)object); break;
+    case OBJECT_PAGING: paging_free(c, (struct paging *)object); break;
+    case OBJECT_NESTED: nested_free(c, (struct nested *)object); break;
+    }
+}
+
+bool is_guest_ram(struct guest *guest, uint64_t gpa, uint64_t size)
+{
+    uint64_t end = gpa + size, hpa, run;
+
+    if (end < gpa)
+        return false;
+    for (gpa -= gpa % PAGE_SIZE; gpa < end; gpa += run)
+        if (platform_guest_ram(guest, gpa, &hpa, &run) != 0)
+            return false;
+    return true;
+}
+
+int call_destroy(struct call *call)
+{
+    struct object *object = object_find(call->context, call->destroy.id);
+
+    if (object == NULL)
+        return -NIDUS_ENOENT;
+    if (object->users != 0)
+        return -NIDUS_EBUSY;
+    object_destroy(call->context, object);
+    return 0;
+}
+
+/* Calls ---------------------------------------------------------------------------------------------- */
+
+struct call_row {
+    uint32_t number;
+    uint16_t min_size, known_size;
+    int (*handler)(struct call *call);
+    bool vfio;                  /* an ioctl on a device: RSI, and VFIO's envelope */
+};
+
+/* Linux takes HWPT_ALLOC and GET_HW_INFO from callers that know less of them. */
+static const struct call_row calls[] = {
+    { NIDUS_CALL_ATTACH,          12, 12,                                   call_attach, true },
+    { NIDUS_CALL_DETACH,           8,  8,                                   call_detach, true },
+    { NIDUS_CALL_DESTROY,          8, sizeof(struct nidus_destroy),         call_destroy, false },
+    { NIDUS_CALL_IOAS_ALLOC,      12, sizeof(struct nidus_ioas_alloc),      call_ioas_alloc, false },
+    { NIDUS_CALL_IOAS_MAP,        40, sizeof(struct nidus_ioas_map),        call_ioas_map, false },
+    { NIDUS_CALL_IOAS_UNMAP,      24, sizeof(struct nidus_ioas_unmap),      call_ioas_unmap, false },
+    { NIDUS_CALL_HWPT_ALLOC,      24, sizeof(struct nidus_hwpt_alloc),      call_hwpt_alloc, false },
+    { NIDUS_CALL_GET_HW_INFO,     32, sizeof(struct nidus_hw_info),         call_hw_info, false },
+    { NIDUS_CALL_HWPT_INVALIDATE, 32, sizeof(struct nidus_hwpt_invalidate), call_hwpt_invalidate, false },
+    { NIDUS_CALL_FAULT_READ,      32, sizeof(struct nidus_fault_read),      call_fault_read, false },
+};
+
+bool iommu_handles(uint64_t nr)
+{
+    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ;
+}
+
+/* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
+static int vfio_envelope_read(struct call *call, uint64_t gpa, uint32_t known)
+{
+    if (gpa == 0 || platform_guest_read(call->context->guest, gpa, &call->attach, known) != 0)
+        return -NIDUS_EFAULT;
+    return call->attach.argsz < known ? -NIDUS_EINVAL : 0;
+}
+
+static int perform(const struct call_row *row, struct call *call, uint64_t gpa)
+{
+    struct guest *guest = call->context->guest;
+    uint32_t size = row->known_size;
+    int error, answered = 0;
+
+    if (row->vfio)
+        error = vfio_envelope_read(call, gpa, row->known_size);
+    else
+        error = envelope_read(guest, gpa, &call->attach, row->min_size, row->known_size, &size);
+    if (error != 0)
+        return error;
+    error = row->handler(call);
+    if (call->answer)
+        answered = envelope_write(guest, gpa, &call->attach, row->known_size, size);
+    return answered != 0 ? answered : error;
+}
+
+int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
+{
+    struct call call = { .context = context, .device_id = device_id };
+
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        if (calls[i].number != nr)
+            continue;
+        /* Where Linux would not even have a file descriptor. */
+        if (calls[i].vfio && object_get(context, device_id, OBJECT_DEVICE) == NULL)
+            return -NIDUS_ENOENT;
+        return perform(&calls[i], &call, gpa);
+    }
+    return -NIDUS_ENOTTY;
+}
+
+/* Contexts ------------------------------------------------------------------------------------------- */
+
+static void free_context(struct iommu_context *c)
+{
+    if (c->objects != NULL)
+        platform_free(c->guest, c->objects, OBJECT_SLOTS * sizeof(*c->objects));
+    if (c->faults != NULL)
+        platform_pages_free(c->guest, c->faults, FAULT_RING_ORDER);
+    if (c->step != NULL)
+        platform_pages_free(c->guest, c->step, STEP_ORDER);
+    platform_free(c->guest, c, sizeof(*c));
+}
+
+struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
+{
+    struct iommu_context *c = platform_alloc(guest, sizeof(*c));
+    struct ioas *ioas;
+
+    if (c == NULL)
+        return NULL;
+    *c = (struct iommu_context){ .guest = guest, .nested = nested };
+    c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
+    c->faults = platform_pages_alloc(guest, FAULT_RING_ORDER);
+    c->step = platform_pages_alloc(guest, STEP_ORDER);
+    ioas = c->objects != NULL && c->faults != NULL && c->step != NULL ? ioas_create(c) : NULL;
+    if (ioas != NULL && ioas_map_ram(c, ioas) != 0) {
+        object_destroy(c, &ioas->object);
+        ioas = NULL;
+    }
+    if (ioas == NULL) {
+        free_context(c);
+        return NULL;
+    }
+    c->default_ioas = ioas->object.id;
+    return c;
+}
+
+uint32_t iommu_default_ioas(const struct iommu_context *context)
+{
+    return context->default_ioas;
+}
+
+bool iommu_context_block(struct iommu_context *context)
+{
+    bool blocked = true;
+
+    for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
+        struct object *device = object_get(context, id, OBJECT_DEVICE);
+
+        if (device != NULL && device_detach(context, (struct assigned *)device) != 0)
+            blocked = false;
+    }
+    return blocked;
+}
+
+/* What a unit that does not answer may still use has users, and stays. */
+static bool destroy_all(struct iommu_context *c, enum object_type type)
+{
+    bool all = true;
+
+    for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
+        struct object *object = object_get(c, id, type);
+
+        if (object != NULL && object->users == 0)
+            object_destroy(c, object);
+        else if (object != NULL)
+            all = false;
+    }
+    return all;
+}
+
+static void release_devices(struct iommu_context *c)
+{
+    for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
+        struct assigned *device = (struct assigned *)object_get(c, id, OBJECT_DEVICE);
+
+        if (device == NULL)
+            continue;
+        device->device.context = NULL; /* its faults have nowhere to go */
+        if (device_detach(c, device) == 0 && engine_device_fini(&device->device) == 0)
+            device->object.users = 0;
+    }
+}
+
+void iommu_context_destroy(struct iommu_context *context)
+{
+    bool all;
+
+    release_devices(context);
+    all = destroy_all(context, OBJECT_DEVICE);
+    all &= destroy_all(context, OBJECT_NESTED);
+    all &= destroy_all(context, OBJECT_PAGING);
+    all &= destroy_all(context, OBJECT_IOAS);
+    if (!all)
+        platform_log("guest %s: tables that a unit may still use are never given back", platform_guest_name(context->guest));
+    free_context(context);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * objects.h: what a guest's calls act on, private to the object layer.
+ *
+ *   ioas ◄── paging HWPT (a second stage that holds all that the IOAS maps) ◄── nested HWPT (a first stage)
+ *                 ▲                                                                  ▲
+ *                 └────────────────────────── device ────────────────────────────────┘
+ *
+ * An arrow is a reference: it counts in the target's users, and an object with users is not destroyed.
+ * Calls of one machine come one at a time; nothing here locks.
+ */
+#ifndef NIDUS_OBJECTS_H
+#define NIDUS_OBJECTS_H
+
+#include "iommu/engine.h"
+#include "iommu/platform.h"
+#include "kernel/abi/nidus.h"
+
+#define OBJECT_SLOTS  (PAGE_SIZE / sizeof(struct object *)) /* ids 1 to 511 */
+#define MAX_AREAS     4096u     /* of all IOASes of a guest */
+#define IOVA_LIMIT    (1ULL << 57) /* of an IOAS without HWPT: what five levels reach */
+#define FAULT_RECORDS 256u
+#define INVALIDATE_STEP 128u    /* entries that are read and flushed at a time */
+
+/* Requests to this range are interrupts, which the second stage never sees (VT-d spec 3.14). */
+#define INTERRUPT_RANGE_FIRST 0xfee00000ULL
+#define INTERRUPT_RANGE_LAST  0xfeefffffULL
+
+enum object_type { OBJECT_DEVICE, OBJECT_IOAS, OBJECT_PAGING, OBJECT_NESTED };
+
+struct object {
+    enum object_type type;
+    uint32_t id;
+    unsigned users;             /* objects that refer to it */
+};
+
+/* [iova, iova + length) of an IOAS is the guest's RAM at gpa. */
+struct area {
+    struct area *next;          /* by IOVA */
+    uint64_t iova, length, gpa;
+    unsigned prot;              /* STAGE2_READ | STAGE2_WRITE */
+    bool divisible;             /* put there by nidus, not by IOAS_MAP: an unmap may cut it */
+};
+
+struct ioas {
+    struct object object;
+    struct area *areas;
+    struct paging *hwpts;
+};
+
+struct paging {
+    struct object object;
+    struct ioas *ioas;
+    struct paging *next;        /* of the IOAS */
+    bool automatic;             /* made by attaching the IOAS; goes with the last device */
+    struct domain domain;
+};
+
+struct nested {
+    struct object object;
+    struct paging *parent;
+    struct first_stage first;
+};
+
+struct assigned {
+    struct object object;       /* users is 1: the guest cannot destroy it */
+    struct device device;
+    struct object *attached;    /* paging or nested HWPT, NULL: blocked */
+};
+
+/* The oldest record is at [first]; lost counts since the last FAULT_READ. */
+struct fault_ring {
+    struct nidus_fault record[FAULT_RECORDS];
+    unsigned first, count;
+    uint64_t lost;
+};
+
+struct invalidate_step {
+    struct nidus_hwpt_vtd_s1_invalidate entry[INVALIDATE_STEP];
+    struct engine_range range[INVALIDATE_STEP];
+};
+
+struct iommu_context {
+    struct guest *guest;
+    bool nested;
+    uint32_t default_ioas;
+    unsigned areas;             /* of all IOASes */
+    struct object **objects;    /* [id] */
+    struct fault_ring *faults;
+    struct invalidate_step *step;
+};
+
+/* A call that is being performed. */
+struct call {
+    struct iommu_context *context;
+    uint64_t device_id;         /* RSI */
+    bool answer;                /* the payload goes back to the guest, set by the handler; even with an error */
+    union {
+        struct nidus_vfio_attach attach;
+        struct nidus_vfio_detach detach;
+        struct nidus_destroy destroy;
+        struct nidus_ioas_alloc ioas_alloc;
+        struct nidus_ioas_map ioas_map;
+        struct nidus_ioas_unmap ioas_unmap;
+        struct nidus_hwpt_alloc hwpt_alloc;
+        struct nidus_hw_info hw_info;
+        struct nidus_hwpt_invalidate invalidate;
+        struct nidus_fault_read fault_read;
+    };
+};
+
+/* iommufd.c: objects and ids.  A new object has no id before object_add; its memory is the guest's. */
+struct object *object_find(const struct iommu_context *c, uint64_t id);
+/* The object if it has this type, else NULL. */
+struct object *object_get(const struct iommu_context *c, uint64_t id, enum object_type type);
+/* Gives it the lowest free id.  -ENOMEM: the guest has as many as it may. */
+int object_add(struct iommu_context *c, struct object *object, enum object_type type);
+/* Frees an object without users and drops its references. */
+void object_destroy(struct iommu_context *c, struct object *object);
+/* Is all of [gpa, gpa + size) RAM? */
+bool is_guest_ram(struct guest *guest, uint64_t gpa, uint64_t size);
+
+/* ioas.c.  NULL: no memory. */
+struct ioas *ioas_create(struct iommu_context *c);
+void ioas_free(struct iommu_context *c, struct ioas *ioas);
+/* All RAM at IOVA = GPA. */
+int ioas_map_ram(struct iommu_context *c, struct ioas *ioas);
+/* Puts the HWPT, whose domain is new and empty, into its IOAS and maps all areas in it.  On an error the domain may hold some.
+ * -EINVAL: a read-only area in a nest parent; -EADDRINUSE: an area beyond the table's reach; stage2_map's errors. */
+int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *paging);
+void ioas_remove_hwpt(struct paging *paging);
+
+/* hwpt.c */
+int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out);
+void paging_free(struct iommu_context *c, struct paging *paging);
+void nested_free(struct iommu_context *c, struct nested *nested);
+
+/* device.c */
+int device_detach(struct iommu_context *c, struct assigned *device);
+
+/* The handlers of the calls: 0 or a negative errno. */
+int call_destroy(struct call *call);
+int call_ioas_alloc(struct call *call);
+int call_ioas_map(struct call *call);
+int call_ioas_unmap(struct call *call);
+int call_hwpt_alloc(struct call *call);
+int call_hwpt_invalidate(struct call *call);
+int call_hw_info(struct call *call);
+int call_attach(struct call *call);
+int call_detach(struct call *call);
+int call_fault_read(struct call *call);
+
+#endif
