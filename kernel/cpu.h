@@ -35,30 +35,35 @@ struct cpuid {
     uint32_t eax, ebx, ecx, edx;
 };
 
-static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
+static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
+{
     struct cpuid c;
     __asm__ volatile("cpuid" : "=a"(c.eax), "=b"(c.ebx), "=c"(c.ecx), "=d"(c.edx) : "a"(leaf), "c"(subleaf));
     return c;
 }
 
 /* The leaf, or zeroes where the processor does not have it. */
-static inline struct cpuid cpuid_or_zero(uint32_t leaf, uint32_t subleaf) {
+static inline struct cpuid cpuid_or_zero(uint32_t leaf, uint32_t subleaf)
+{
     if (cpuid(leaf & 0xffff0000u, 0).eax < leaf)
         return (struct cpuid){ 0 };
     return cpuid(leaf, subleaf);
 }
 
-static inline uint64_t rdmsr(uint32_t msr) {
+static inline uint64_t rdmsr(uint32_t msr)
+{
     uint32_t low, high;
     __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
     return (uint64_t)high << 32 | low;
 }
 
-static inline void wrmsr(uint32_t msr, uint64_t value) {
+static inline void wrmsr(uint32_t msr, uint64_t value)
+{
     __asm__ volatile("wrmsr" : : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)), "c"(msr) : "memory");
 }
 
-static inline uint64_t rdtsc(void) {
+static inline uint64_t rdtsc(void)
+{
     uint32_t low, high;
     __asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
     return (uint64_t)high << 32 | low;
@@ -78,51 +83,61 @@ CPU_CONTROL_REGISTER(cr2)
 CPU_CONTROL_REGISTER(cr3)
 CPU_CONTROL_REGISTER(cr4)
 
-static inline uint8_t in8(uint16_t port) {
+static inline uint8_t in8(uint16_t port)
+{
     uint8_t value;
     __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
     return value;
 }
 
-static inline uint16_t in16(uint16_t port) {
+static inline uint16_t in16(uint16_t port)
+{
     uint16_t value;
     __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
     return value;
 }
 
-static inline uint32_t in32(uint16_t port) {
+static inline uint32_t in32(uint16_t port)
+{
     uint32_t value;
     __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
     return value;
 }
 
-static inline void out8(uint16_t port, uint8_t value) {
+static inline void out8(uint16_t port, uint8_t value)
+{
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-static inline void out16(uint16_t port, uint16_t value) {
+static inline void out16(uint16_t port, uint16_t value)
+{
     __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-static inline void out32(uint16_t port, uint32_t value) {
+static inline void out32(uint16_t port, uint32_t value)
+{
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-static inline void cpu_pause(void) {
+static inline void cpu_pause(void)
+{
     __asm__ volatile("pause");
 }
 
 /* Interrupts are off in nidus but for these two: what is pending is taken now … */
-static inline void interrupts_take(void) {
+static inline void interrupts_take(void)
+{
     __asm__ volatile("sti; nop; cli" : : : "memory");
 }
 
 /* … or the CPU sleeps until there is one. */
-static inline void interrupts_wait(void) {
+static inline void interrupts_wait(void)
+{
     __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
-static inline _Noreturn void cpu_stop(void) {
+static inline _Noreturn void cpu_stop(void)
+{
     for (;;)
         __asm__ volatile("cli; hlt" : : : "memory");
 }

@@ -2,8 +2,8 @@
 /*
  * memory.h: physical memory, nidus's own address space.
  *
- * All RAM is mapped, writable and not executable, at DIRECT_MAP + physical address; the image at
- * KERNEL_VIRT_BASE with W^X; registers wherever map_registers puts them, uncached.
+ * All RAM but the image's is mapped, writable and not executable, at DIRECT_MAP + physical address; the image only at
+ * KERNEL_VIRT_BASE, with W^X (so virt_to_phys is not for its variables); registers wherever map_registers puts them, uncached.
  */
 #ifndef NIDUS_MEMORY_H
 #define NIDUS_MEMORY_H
@@ -22,8 +22,13 @@ static inline void *phys_to_virt(uint64_t phys) { return (void *)(phys + DIRECT_
 /* virt: an address in the direct map. */
 static inline uint64_t virt_to_phys(const void *virt) { return (uint64_t)virt - DIRECT_MAP; }
 
-/* Takes the memory map, builds nidus's own page tables and switches to them.  The firmware's are not used from then on. */
+/*
+ * Two steps.  memory_init gives the image its rights, maps the ACPI tables and leaves the firmware's page tables; it writes to
+ * the image's own memory only.  Once no device has Bus Master, frames_init maps all RAM and opens the
+ * allocator: from then on memory that the firmware used is overwritten.
+ */
 void memory_init(const struct boot_info *boot);
+void frames_init(const struct boot_info *boot);
 
 /* 2^order pages (0 to 18), aligned to their size, not zeroed; 0: none left. */
 uint64_t frames_alloc(unsigned order);
@@ -32,5 +37,10 @@ uint64_t frames_free_bytes(void);
 
 /* Registers or tables outside RAM, uncached; phys and size need no alignment.  Never unmapped.  NULL: no space. */
 volatile void *map_registers(uint64_t phys, uint64_t size);
+/* Data that the firmware left, cached where it lies in RAM that is mapped, else as map_registers.  NULL: no space. */
+const void *map_data(uint64_t phys, uint64_t size);
+
+/* Width of a physical address: CPUID 80000008h. */
+unsigned physical_bits(void);
 
 #endif

@@ -3,13 +3,15 @@
 #include <stdint.h>
 #include <string.h>
 
-void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
     void *d = to;
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(n) : : "memory");
     return to;
 }
 
-void *memmove(void *to, const void *from, size_t n) {
+void *memmove(void *to, const void *from, size_t n)
+{
     if ((uintptr_t)to - (uintptr_t)from >= n)
         return memcpy(to, from, n);
     void *d = (char *)to + n - 1;
@@ -18,13 +20,15 @@ void *memmove(void *to, const void *from, size_t n) {
     return to;
 }
 
-void *memset(void *to, int byte, size_t n) {
+void *memset(void *to, int byte, size_t n)
+{
     void *d = to;
     __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(byte) : "memory");
     return to;
 }
 
-int memcmp(const void *a, const void *b, size_t n) {
+int memcmp(const void *a, const void *b, size_t n)
+{
     const unsigned char *x = a, *y = b;
     for (; n != 0; n--, x++, y++)
         if (*x != *y)
@@ -32,14 +36,16 @@ int memcmp(const void *a, const void *b, size_t n) {
     return 0;
 }
 
-size_t strlen(const char *s) {
+size_t strlen(const char *s)
+{
     size_t n = 0;
     while (s[n] != '\0')
         n++;
     return n;
 }
 
-int strcmp(const char *a, const char *b) {
+int strcmp(const char *a, const char *b)
+{
     while (*a != '\0' && *a == *b)
         a++, b++;
     return (unsigned char)*a - (unsigned char)*b;

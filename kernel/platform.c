@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* platform.c: iommu/platform.h on bare metal. */
+#include "iommu/platform.h"
+
+#include <string.h>
+
+#include "drivers/pci.h"
+#include "kernel/alloc.h"
+#include "kernel/cpu.h"
+#include "kernel/guest.h"
+#include "kernel/log.h"
+#include "kernel/memory.h"
+#include "kernel/time.h"
+
+#define CACHE_LINE 64u
+#define PENDING_PATIENCE_NS 100000000u  /* PCIe 6.0 section 6.6.2: what a function reset waits for, too */
+#define CPUID_HYPERVISOR 0x40000000u
+
+void *platform_pages_alloc(struct guest *owner, unsigned order)
+{
+    uint64_t count = 1ULL << order;
+    if (owner != NULL && owner->pages_left < count)
+        return NULL;
+    uint64_t phys = frames_alloc(order);
+    if (phys == 0)
+        return NULL;
+    if (owner != NULL)
+        owner->pages_left -= count;
+    void *pages = memset(phys_to_virt(phys), 0, PAGE_SIZE << order);
+    platform_write_back(pages, PAGE_SIZE << order);
+    return pages;
+}
+
+void platform_pages_free(struct guest *owner, void *pages, unsigned order)
+{
+    if (pages == NULL)
+        return;
+    frames_free(virt_to_phys(pages), order);
+    if (owner != NULL)
+        owner->pages_left += 1ULL << order;
+}
+
+void *platform_alloc(struct guest *owner, size_t size)
+{
+    return object_alloc(owner, size);
+}
+
+void platform_free(struct guest *owner, void *object, size_t size)
+{
+    object_free(owner, object, size);
+}
+
+volatile void *platform_map_registers(uint64_t phys, uint64_t size)
+{
+    return map_registers(phys, size);
+}
+
+void platform_write_back(const volatile void *p, size_t size)
+{
+    const volatile char *line = (const volatile char *)((uintptr_t)p & ~(uintptr_t)(CACHE_LINE - 1));
+    for (; line < (const volatile char *)p + size; line += CACHE_LINE)
+        __asm__ volatile("clflush %0" : : "m"(*line) : "memory");
+    __asm__ volatile("mfence" : : : "memory");
+}
+
+uint64_t platform_time_ns(void)
+{
+    return time_ns();
+}
+
+void platform_log(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    log_line_v(format, arguments);
+    va_end(arguments);
+}
+
+int platform_format(char *out, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = format_text_v(out, size, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size)
+{
+    return guest_read(guest, gpa, to, size);
+}
+
+int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size)
+{
+    return guest_write(guest, gpa, from, size);
+}
+
+int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
+{
+    return guest_ram(guest, gpa, hpa, run);
+}
+
+bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size)
+{
+    if (i >= NIDUS_MAX_RAM_REGIONS || guest->ram[i].size == 0)
+        return false;
+    *gpa = guest->ram[i].gpa;
+    *size = guest->ram[i].size;
+    return true;
+}
+
+const char *platform_guest_name(struct guest *guest)
+{
+    return guest->name;
+}
+
+uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width)
+{
+    return pci_read(segment, bdf, offset, width);
+}
+
+void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)
+{
+    pci_set_bus_master(segment, bdf, on);
+    uint64_t deadline = time_ns() + PENDING_PATIENCE_NS;
+    while (!on && pci_transactions_pending(segment, bdf)) {
+        if (time_ns() > deadline) {
+            log_line("pci: %04x:%02x:%02x.%u still has transactions pending", segment, PCI_BUS(bdf), PCI_DEVICE(bdf),
+                     PCI_FUNCTION(bdf));
+            return;
+        }
+        cpu_pause();
+    }
+}
+
+uint32_t platform_cpu_signature(void)
+{
+    return cpuid(1, 0).eax;
+}
+
+void platform_hypervisor_id(char id[13])
+{
+    memset(id, 0, 13);
+    if ((cpuid(1, 0).ecx & 1u << 31) == 0)
+        return;
+    struct cpuid c = cpuid(CPUID_HYPERVISOR, 0);
+    memcpy(id, &c.ebx, 4);
+    memcpy(id + 4, &c.ecx, 4);
+    memcpy(id + 8, &c.edx, 4);
+}
+
+void platform_panic(const char *format, ...)
+{
+    char text[200];
+    va_list arguments;
+    va_start(arguments, format);
+    format_text_v(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    panic("%s", text);
+}
