@@ -9,10 +9,13 @@
 
 uint64_t clock_ns(void)
 {
+    uint64_t hz = guest_info->tsc_hz, ticks;
     uint32_t low, high;
 
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)((unsigned __int128)(((uint64_t)high << 32) | low) * NS_PER_S / guest_info->tsc_hz);
+    ticks = ((uint64_t)high << 32) | low;
+    /* In two parts: ticks * 10^9 would not fit. */
+    return ticks / hz * NS_PER_S + ticks % hz * NS_PER_S / hz;
 }
 
 bool wait_until(bool (*done)(void *context), void *context, unsigned ms)

@@ -23,8 +23,9 @@ void frames_init(void)
 {
     uint64_t map = ((uint64_t)heap_limit() + FRAME_SIZE - 1) / FRAME_SIZE;
 
-    /* Region 0 begins at GPA 0 and is the one that nidus's page tables map; what lies above 4 GiB is left alone. */
-    end = guest_info->ram[0].size / FRAME_SIZE;
+    /* Region 0 begins at GPA 0 and is the one that nidus's page tables map; what lies above 4 GiB is left alone.  The last page
+     * is frames_last's. */
+    end = guest_info->ram[0].size / FRAME_SIZE - 1;
     if (end < map + 1)
         __builtin_trap();
     first = map + (end - map + FRAME_SIZE - 1) / FRAME_SIZE;
@@ -81,5 +82,10 @@ uint64_t frames_free_bytes(void)
 
 uint64_t frames_end(void)
 {
-    return end * FRAME_SIZE;
+    return (end + 1) * FRAME_SIZE;
+}
+
+void *frames_last(void)
+{
+    return (void *)(end * FRAME_SIZE);
 }

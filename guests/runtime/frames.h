@@ -24,6 +24,8 @@ void frames_free(void *frames, size_t bytes);
 uint64_t frames_free_bytes(void);
 /* First GPA beyond the guest's memory. */
 uint64_t frames_end(void);
+/* The page before it, which frames_alloc never gives: for what has to lie at the very end of memory. */
+void *frames_last(void);
 
 static inline uint64_t gpa_of(const void *p)
 {

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* check.h: the lines that dma-check prints: "ok   3.4 what was tried and what came back". */
+#ifndef GUESTS_DMA_CHECK_CHECK_H
+#define GUESTS_DMA_CHECK_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The lines that follow are number.1, number.2, … */
+void check_step(const char *number, const char *title);
+
+/* One line: ok or FAIL.  The text says what was tried and, where it is not as expected, what was expected and what came.  Gives `ok`. */
+bool check(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line: something that this machine does not have. */
+void check_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The last line; the guest's exit code: 0, or 1 when something failed or nothing was checked. */
+int check_summary(void);
+
+#endif
