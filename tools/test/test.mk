@@ -7,7 +7,7 @@ include $(wildcard tools/test/host/test_*.mk)
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
               -fno-omit-frame-pointer -I. -Itools/test/host -I$(B)/inih -MMD -MP
-HOST_BIN := $(HOST_TESTS:%=$(HOST_DIR)/%)
+HOST_BIN := $(addprefix $(HOST_DIR)/,$(foreach t,$(HOST_TESTS),$(if $T,$(if $(findstring $T,$t),$t),$t)))
 
 define host_test
 $(HOST_DIR)/$(1): $$(patsubst %,$(HOST_DIR)/obj/%.o,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
