@@ -75,18 +75,17 @@ static void screen_init(void)
         log_line("console: the screen of %u x %u cannot be used", f->width, f->height);
 }
 
-static void log_processor(void)
+static void log_version(void)
 {
     char brand[49] = "";
-    if (cpuid_or_zero(0x80000004, 0).eax != 0)
-        for (uint32_t i = 0; i < 3; i++) {
-            struct cpuid c = cpuid(0x80000002 + i, 0);
-            memcpy(brand + i * sizeof(c), &c, sizeof(c));
-        }
+    for (uint32_t i = 0; i < 3; i++) {
+        struct cpuid c = cpuid_or_zero(0x80000002 + i, 0);
+        memcpy(brand + i * sizeof(c), &c, sizeof(c));
+    }
     const char *name = brand;
     while (*name == ' ')
         name++;
-    log_line("cpu: %s, signature %x", *name != '\0' ? name : "unnamed", cpuid(1, 0).eax);
+    log_line("nidus " NIDUS_VERSION " on %s, CPU signature %x", *name != '\0' ? name : "a nameless processor", cpuid(1, 0).eax);
 }
 
 /* What the firmware had the I/O APICs send would arrive at vectors that nidus uses otherwise. */
@@ -186,9 +185,7 @@ void kernel_main(uint64_t boot_phys)
     check_memory();
     memory_init(&boot);
     screen_init();
-    log_line("nidus " NIDUS_VERSION);
-    log_processor();
-
+    log_version();
     acpi_init(boot.rsdp);
     time_init();
     silence_io_apics();
