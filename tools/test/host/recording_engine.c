@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* recording_engine.c: a contract of engine.h that the object layer breaks aborts. */
+#include "tools/test/host/recording_engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iommu/iommu.h"
+#include "tools/test/host/platform.h"
+
+struct engine_recording engine;
+
+static void require(bool condition, const char *what)
+{
+    if (condition)
+        return;
+    fprintf(stderr, "recording engine: %s\n", what);
+    abort();
+}
+
+void engine_recording_reset(void)
+{
+    free(engine.range);
+    engine = (struct engine_recording){ .levels = 4, .unit = { .cap = 0x1234, .ecap = 0x5678, .nested = true } };
+}
+
+void engine_fail(enum engine_call call, unsigned n, int error, enum engine_damage damage)
+{
+    engine.fail_call = call;
+    engine.fail_in = n;
+    engine.fail_error = error;
+    engine.fail_damage = damage;
+}
+
+/* The error that this call is to return. */
+static int record(enum engine_call call)
+{
+    engine.count[call]++;
+    if (engine.fail_call != call || engine.fail_in == 0 || --engine.fail_in != 0)
+        return 0;
+    return engine.fail_error;
+}
+
+bool engine_device_init(struct device *dev, char reason[160])
+{
+    require(dev->owner != NULL && dev->context != NULL && dev->id != 0, "device without owner, context or id");
+    if (record(ENGINE_DEVICE_INIT) == 0)
+        return true;
+    snprintf(reason, 160, "refused on demand");
+    return false;
+}
+
+int engine_device_fini(struct device *dev)
+{
+    int error = record(ENGINE_DEVICE_FINI);
+
+    return error != 0 ? error : engine_detach(dev);
+}
+
+void engine_unit_info(const struct device *dev, struct unit_info *info)
+{
+    (void)dev;
+    *info = engine.unit;
+}
+
+int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner)
+{
+    int error = record(ENGINE_DOMAIN_INIT);
+
+    (void)dev;
+    if (error != 0)
+        return error;
+    *d = (struct domain){ .nest_parent = nest_parent, .owner = owner };
+    return stage2_init(&d->table, &stage2_vtd, engine.levels, STAGE2_2M, !engine.no_snoop, owner);
+}
+
+void engine_domain_fini(struct domain *d)
+{
+    record(ENGINE_DOMAIN_FINI);
+    require(d->users == 0, "a domain in use is freed");
+    stage2_destroy(&d->table);
+}
+
+int engine_domain_allows(const struct domain *d, unsigned prot)
+{
+    return d->nest_parent && engine.unit.errata_772415 && !(prot & STAGE2_WRITE) ? -NIDUS_EINVAL : 0;
+}
+
+int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot)
+{
+    int error = record(ENGINE_MAP), result;
+
+    if (error != 0 && engine.fail_damage == DAMAGE_NONE)
+        return error;
+    result = engine_domain_allows(d, prot);
+    if (result == 0)
+        result = stage2_map(&d->table, iova, hpa, size, prot);
+    return result != 0 ? result : error;
+}
+
+int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
+{
+    struct stage2_freed freed = { NULL };
+    int error = record(ENGINE_UNMAP), result;
+
+    if (error != 0 && engine.fail_damage == DAMAGE_NONE)
+        return error;
+    result = stage2_unmap(&d->table, iova, size, &freed, NULL);
+    stage2_free(&d->table, &freed);
+    return result != 0 ? result : error;
+}
+
+int engine_first_stage_init(struct first_stage *f, const struct device *dev)
+{
+    int error = record(ENGINE_FIRST_INIT);
+
+    (void)dev;
+    if (error != 0)
+        return error;
+    require(f->parent->nest_parent, "a first stage over no nest parent");
+    if (f->pgtbl >= stage2_limit(&f->parent->table))
+        return -NIDUS_EINVAL;
+    f->parent->users++;
+    return 0;
+}
+
+void engine_first_stage_fini(struct first_stage *f)
+{
+    record(ENGINE_FIRST_FINI);
+    require(f->users == 0, "a first stage in use is freed");
+    f->parent->users--;
+}
+
+static void move(struct device *dev, struct domain *d, struct first_stage *f)
+{
+    if (dev->first != NULL)
+        dev->first->users--;
+    else if (dev->domain != NULL)
+        dev->domain->users--;
+    dev->first = f;
+    dev->domain = f == NULL ? d : NULL;
+    if (f != NULL)
+        f->users++;
+    else if (d != NULL)
+        d->users++;
+}
+
+int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
+{
+    int error = record(ENGINE_ATTACH);
+
+    if (error == 0 || engine.fail_damage == DAMAGE_DONE)
+        move(dev, d, f);
+    else if (engine.fail_damage == DAMAGE_BLOCKED)
+        move(dev, NULL, NULL);
+    return error;
+}
+
+int engine_detach(struct device *dev)
+{
+    int error = record(ENGINE_DETACH);
+
+    if (error == 0)
+        move(dev, NULL, NULL);
+    return error;
+}
+
+int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
+{
+    int error = record(ENGINE_INVALIDATE);
+
+    require(count >= 1 && count <= 512, "number of ranges");
+    if (error != 0)
+        return error;
+    engine.range = realloc(engine.range, (engine.ranges + count) * sizeof(*range));
+    require(engine.range != NULL, "no memory");
+    memcpy(engine.range + engine.ranges, range, count * sizeof(*range));
+    engine.ranges += count;
+    engine.invalidated = f;
+    return 0;
+}
+
+void iommu_poll(void)
+{
+    record(ENGINE_POLL);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * recording_engine.h: iommu/engine.h for tests of the object layer: second stages are real tables, units and devices are
+ * not; it records what it was told and fails on demand.
+ */
+#ifndef HOST_RECORDING_ENGINE_H
+#define HOST_RECORDING_ENGINE_H
+
+#include "iommu/engine.h"
+
+enum engine_call {
+    ENGINE_NONE, ENGINE_DEVICE_INIT, ENGINE_DEVICE_FINI, ENGINE_DOMAIN_INIT, ENGINE_DOMAIN_FINI, ENGINE_MAP, ENGINE_UNMAP,
+    ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_CALLS
+};
+
+/* What a failed call has done all the same. */
+enum engine_damage { DAMAGE_NONE, DAMAGE_DONE, DAMAGE_BLOCKED };
+
+struct engine_recording {
+    unsigned count[ENGINE_CALLS];
+    struct engine_range *range; /* of all invalidations */
+    unsigned ranges;
+    struct first_stage *invalidated; /* the last one */
+    struct unit_info unit;      /* of every device */
+    unsigned levels;            /* of second stages */
+    bool no_snoop;
+    enum engine_call fail_call;
+    unsigned fail_in;           /* 1: the next call of fail_call */
+    int fail_error;
+    enum engine_damage fail_damage;
+};
+extern struct engine_recording engine;
+
+void engine_recording_reset(void);
+/* The n-th engine call of this kind from now returns error. */
+void engine_fail(enum engine_call call, unsigned n, int error, enum engine_damage damage);
+
+#endif

@@ -1,0 +1,2022 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_iommufd.c: the calls with Linux's numbers, one rule a test, from the payload in a guest's memory to what
+ * the engine is told.  The expected errno are Linux 7.x's, except where a name says "nidus".
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iommu/iommu.h"
+#include "iommu/objects.h"
+#include "tools/test/host/platform.h"
+#include "tools/test/host/recording_engine.h"
+
+#define K4 0x1000ULL
+#define M1 0x100000ULL
+#define RAM (16 * M1)           /* of the guest, in two runs of 8 MiB */
+#define PAYLOAD 0x10000ULL      /* where calls put their payload */
+#define DATA 0x20000ULL         /* … and what it points to */
+#define EVERYTHING UINT64_MAX
+
+static struct guest *guest;
+static struct iommu_context *context;
+static uint32_t ram_ioas, device_id, other_device;
+
+static void start(bool nested)
+{
+    char reason[160];
+
+    context = iommu_context_create(guest, nested);
+    assert_non_null(context);
+    ram_ioas = iommu_default_ioas(context);
+    assert_true(iommu_assign(context, 0, 0x20, &device_id, reason));
+    assert_true(iommu_assign(context, 0, 0x28, &other_device, reason));
+}
+
+static void stop(void)
+{
+    assert_true(iommu_context_block(context));
+    iommu_context_destroy(context);
+    assert_int_equal(host_pages_live(), 0);
+    assert_int_equal(host_objects_live(), 0);
+    assert_int_equal(guest->bytes_used, 0);
+}
+
+static int prepare(void **state)
+{
+    (void)state;
+    host_reset();
+    engine_recording_reset();
+    guest = host_guest("web", RAM / 2);
+    host_guest_add_ram(guest, RAM / 2, RAM / 2);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    prepare(state);
+    start(true);
+    return 0;
+}
+
+static int setup_without_nested(void **state)
+{
+    prepare(state);
+    start(false);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stop();
+    return 0;
+}
+
+/* Calls: the payload goes into the guest's memory, and comes back. ---------------------------------- */
+
+static int64_t call_at(uint64_t nr, uint64_t gpa, void *payload, uint32_t size, uint64_t device)
+{
+    int64_t result;
+
+    assert_int_equal(platform_guest_write(guest, gpa, payload, size), 0);
+    result = iommu_call(context, nr, gpa, device);
+    assert_int_equal(platform_guest_read(guest, gpa, payload, size), 0);
+    return result;
+}
+
+#define CALL(nr, payload) call_at(nr, PAYLOAD, &(payload), (payload).size, 0)
+
+static int64_t attach(uint32_t device, uint32_t pt, uint32_t *out)
+{
+    struct nidus_vfio_attach a = { .argsz = 12, .pt_id = pt };
+    int64_t result = call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, 12, device);
+
+    if (out != NULL)
+        *out = a.pt_id;
+    return result;
+}
+
+static int64_t detach(uint32_t device)
+{
+    struct nidus_vfio_detach d = { .argsz = 8 };
+
+    return call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 8, device);
+}
+
+static int64_t destroy(uint32_t id)
+{
+    struct nidus_destroy d = { .size = sizeof(d), .id = id };
+
+    return CALL(NIDUS_CALL_DESTROY, d);
+}
+
+static uint32_t new_ioas(void)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOC, a), 0);
+    assert_int_not_equal(a.out_ioas_id, 0);
+    return a.out_ioas_id;
+}
+
+#define RW (NIDUS_IOAS_MAP_READABLE | NIDUS_IOAS_MAP_WRITEABLE)
+#define FIXED NIDUS_IOAS_MAP_FIXED_IOVA
+
+static int64_t map(uint32_t ioas, uint32_t flags, uint64_t gpa, uint64_t length, uint64_t *iova)
+{
+    struct nidus_ioas_map m = {
+        .size = sizeof(m), .flags = flags, .ioas_id = ioas, .user_va = gpa, .length = length, .iova = *iova,
+    };
+    int64_t result = CALL(NIDUS_CALL_IOAS_MAP, m);
+
+    *iova = m.iova;
+    return result;
+}
+
+static int64_t map_at(uint32_t ioas, uint32_t flags, uint64_t gpa, uint64_t length, uint64_t iova)
+{
+    return map(ioas, flags | FIXED, gpa, length, &iova);
+}
+
+static int64_t unmap(uint32_t ioas, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+    struct nidus_ioas_unmap u = { .size = sizeof(u), .ioas_id = ioas, .iova = iova, .length = length };
+    int64_t result = CALL(NIDUS_CALL_IOAS_UNMAP, u);
+
+    if (unmapped != NULL)
+        *unmapped = u.length;
+    return result;
+}
+
+static struct nidus_hwpt_alloc hwpt_request(uint32_t pt, uint32_t flags)
+{
+    return (struct nidus_hwpt_alloc){ .size = sizeof(struct nidus_hwpt_alloc), .flags = flags, .dev_id = device_id, .pt_id = pt };
+}
+
+static int64_t alloc_paging(uint32_t ioas, uint32_t flags, uint32_t *id)
+{
+    struct nidus_hwpt_alloc a = hwpt_request(ioas, flags);
+    int64_t result = CALL(NIDUS_CALL_HWPT_ALLOC, a);
+
+    *id = a.out_hwpt_id;
+    return result;
+}
+
+static uint32_t new_parent(uint32_t ioas)
+{
+    uint32_t id;
+
+    assert_int_equal(alloc_paging(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &id), 0);
+    return id;
+}
+
+static uint32_t new_plain(uint32_t ioas)
+{
+    uint32_t id;
+
+    assert_int_equal(alloc_paging(ioas, 0, &id), 0);
+    return id;
+}
+
+static struct nidus_hwpt_alloc nested_request(uint32_t parent)
+{
+    struct nidus_hwpt_alloc a = hwpt_request(parent, 0);
+
+    a.data_type = NIDUS_HWPT_DATA_VTD_S1;
+    a.data_len = sizeof(struct nidus_hwpt_vtd_s1);
+    a.data_uptr = DATA;
+    return a;
+}
+
+static int64_t alloc_nested_with(uint32_t parent, struct nidus_hwpt_vtd_s1 s1, uint32_t *id)
+{
+    struct nidus_hwpt_alloc a = nested_request(parent);
+    int64_t result;
+
+    assert_int_equal(platform_guest_write(guest, DATA, &s1, sizeof(s1)), 0);
+    result = CALL(NIDUS_CALL_HWPT_ALLOC, a);
+    *id = a.out_hwpt_id;
+    return result;
+}
+
+static const struct nidus_hwpt_vtd_s1 good_s1 = { .pgtbl_addr = 0x40000, .addr_width = 48 };
+
+static uint32_t new_nested(uint32_t parent)
+{
+    uint32_t id;
+
+    assert_int_equal(alloc_nested_with(parent, good_s1, &id), 0);
+    return id;
+}
+
+static struct nidus_hwpt_invalidate invalidate_request(uint32_t hwpt, uint32_t entries)
+{
+    return (struct nidus_hwpt_invalidate){
+        .size = sizeof(struct nidus_hwpt_invalidate), .hwpt_id = hwpt, .data_uptr = DATA,
+        .entry_len = sizeof(struct nidus_hwpt_vtd_s1_invalidate), .entry_num = entries,
+    };
+}
+
+static void put_entry(unsigned i, struct nidus_hwpt_vtd_s1_invalidate e)
+{
+    assert_int_equal(platform_guest_write(guest, DATA + i * sizeof(e), &e, sizeof(e)), 0);
+}
+
+/* Entry i invalidates page i. */
+static void put_good_entries(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        put_entry(i, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = i * K4, .npages = 1 });
+}
+
+static void expect_invalidate(struct nidus_hwpt_invalidate request, int64_t error, uint32_t done)
+{
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_INVALIDATE, request), error);
+    assert_int_equal(request.entry_num, done);
+}
+
+/* The second stage of a paging HWPT. */
+static struct stage2 *table_of(uint32_t hwpt)
+{
+    struct paging *p = (struct paging *)object_get(context, hwpt, OBJECT_PAGING);
+
+    assert_non_null(p);
+    return &p->domain.table;
+}
+
+static bool maps(uint32_t hwpt, uint64_t iova, uint64_t gpa, unsigned want)
+{
+    uint64_t hpa;
+    unsigned prot;
+
+    return stage2_lookup(table_of(hwpt), iova, &hpa, &prot, NULL, NULL) == 0 && hpa == host_guest_hpa(guest, gpa) && prot == want;
+}
+
+static bool absent(uint32_t hwpt, uint64_t iova)
+{
+    return stage2_lookup(table_of(hwpt), iova, NULL, NULL, NULL, NULL) == -NIDUS_ENOENT;
+}
+
+/* Envelope ------------------------------------------------------------------------------------------- */
+
+static void numbers_that_nidus_does_not_know_are_enotty(void **state)
+{
+    (void)state;
+    assert_int_equal(iommu_call(context, 0x3b7f, PAYLOAD, 0), -NIDUS_ENOTTY);
+    assert_int_equal(iommu_call(context, 0x3b82, PAYLOAD, 0), -NIDUS_ENOTTY);
+    assert_int_equal(iommu_call(context, 0x3bff, 0, 0), -NIDUS_ENOTTY);
+    assert_int_equal(iommu_call(context, 0x100003b80, PAYLOAD, 0), -NIDUS_ENOTTY);
+    assert_true(iommu_handles(0x3b00) && iommu_handles(0x3bff) && iommu_handles(NIDUS_CALL_FAULT_READ));
+    assert_false(iommu_handles(0x3a80) || iommu_handles(0x3c00) || iommu_handles(0x100003b80) || iommu_handles(NIDUS_CALL_EXIT));
+}
+
+static const struct {
+    uint32_t number, min, known;
+} envelopes[] = {
+    { NIDUS_CALL_DESTROY, 8, 8 },       { NIDUS_CALL_IOAS_ALLOC, 12, 12 },  { NIDUS_CALL_IOAS_MAP, 40, 40 },
+    { NIDUS_CALL_IOAS_UNMAP, 24, 24 },  { NIDUS_CALL_HWPT_ALLOC, 24, 48 },  { NIDUS_CALL_GET_HW_INFO, 32, 40 },
+    { NIDUS_CALL_HWPT_INVALIDATE, 32, 32 }, { NIDUS_CALL_FAULT_READ, 32, 32 },
+};
+#define FOR_EACH_ENVELOPE(i) for (unsigned i = 0; i < sizeof(envelopes) / sizeof(envelopes[0]); i++)
+
+static void a_size_below_the_minimum_is_einval(void **state)
+{
+    uint32_t payload[16] = { 0 };
+
+    (void)state;
+    FOR_EACH_ENVELOPE(i) {
+        payload[0] = envelopes[i].min - 1;
+        assert_int_equal(call_at(envelopes[i].number, PAYLOAD, payload, sizeof(payload), 0), -NIDUS_EINVAL);
+        payload[0] = 0;
+        assert_int_equal(call_at(envelopes[i].number, PAYLOAD, payload, sizeof(payload), 0), -NIDUS_EINVAL);
+    }
+}
+
+static void an_unknown_tail_that_is_not_zero_is_e2big(void **state)
+{
+    (void)state;
+    FOR_EACH_ENVELOPE(i) {
+        uint8_t payload[128] = { 0 };
+
+        payload[0] = (uint8_t)(envelopes[i].known + 1);
+        payload[envelopes[i].known] = 1;
+        assert_int_equal(call_at(envelopes[i].number, PAYLOAD, payload, sizeof(payload), 0), -NIDUS_E2BIG);
+        payload[0] = 128;
+        payload[envelopes[i].known] = 0;
+        payload[127] = 1;
+        assert_int_equal(call_at(envelopes[i].number, PAYLOAD, payload, sizeof(payload), 0), -NIDUS_E2BIG);
+    }
+}
+
+static void an_unknown_tail_of_zeros_changes_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_ENVELOPE(i) {
+        uint8_t exact[64] = { 0 }, longer[256] = { 0 };
+        int64_t result;
+
+        exact[0] = (uint8_t)envelopes[i].known;
+        longer[0] = 0, longer[1] = 1;
+        result = call_at(envelopes[i].number, PAYLOAD, exact, sizeof(exact), 0);
+        assert_int_equal(call_at(envelopes[i].number, PAYLOAD, longer, sizeof(longer), 0), result);
+    }
+}
+
+static void a_missing_tail_reads_as_zero_and_is_not_written(void **state)
+{
+    struct nidus_hw_info info = { .size = 32, .dev_id = device_id, .out_capabilities = 0x1111 };
+    struct nidus_hwpt_alloc alloc = hwpt_request(ram_ioas, 0);
+
+    (void)state;
+    assert_int_equal(call_at(NIDUS_CALL_GET_HW_INFO, PAYLOAD, &info, sizeof(info), 0), 0);
+    assert_int_equal(info.data_type, NIDUS_HW_INFO_TYPE_INTEL_VTD);
+    assert_int_equal(info.out_capabilities, 0x1111);
+    alloc.size = 24;
+    alloc.data_type = 77;       /* beyond size */
+    assert_int_equal(call_at(NIDUS_CALL_HWPT_ALLOC, PAYLOAD, &alloc, sizeof(alloc), 0), 0);
+    assert_int_not_equal(alloc.out_hwpt_id, 0);
+}
+
+static void a_payload_partly_outside_ram_is_efault(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+
+    (void)state;
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, RAM, 0), -NIDUS_EFAULT);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, RAM - 2, 0), -NIDUS_EFAULT);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, UINT64_MAX - 1, 0), -NIDUS_EFAULT);
+    platform_guest_write(guest, RAM - 8, &a, 8);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, RAM - 8, 0), -NIDUS_EFAULT);
+    a.size = 16;
+    platform_guest_write(guest, RAM - 12, &a, 12);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, RAM - 12, 0), -NIDUS_EFAULT);
+    assert_int_equal(destroy(other_device + 1), -NIDUS_ENOENT); /* nothing was made */
+}
+
+static void a_payload_at_0_is_efault(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+
+    (void)state;
+    platform_guest_write(guest, 0, &a, sizeof(a));
+    assert_int_equal(iommu_call(context, NIDUS_CALL_IOAS_ALLOC, 0, 0), -NIDUS_EFAULT);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_DETACH, 0, device_id), -NIDUS_EFAULT);
+}
+
+static void a_misaligned_payload_across_pages_works(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+
+    (void)state;
+    assert_int_equal(call_at(NIDUS_CALL_IOAS_ALLOC, RAM / 2 - 9, &a, sizeof(a), 0), 0);
+    assert_int_not_equal(a.out_ioas_id, 0);
+}
+
+static void nidus_bounds_the_size(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = 4096 };
+
+    (void)state;
+    assert_int_equal(call_at(NIDUS_CALL_IOAS_ALLOC, PAYLOAD, &a, sizeof(a), 0), 0);
+    a.size = 4097;
+    a.out_ioas_id = 0;
+    assert_int_equal(call_at(NIDUS_CALL_IOAS_ALLOC, PAYLOAD, &a, sizeof(a), 0), -NIDUS_E2BIG);
+}
+
+/* Ids and DESTROY ------------------------------------------------------------------------------------ */
+
+static void ids_begin_at_1_and_the_lowest_free_one_is_given(void **state)
+{
+    uint32_t a, b;
+
+    (void)state;
+    assert_int_equal(ram_ioas, 1);
+    assert_int_equal(device_id, 2);
+    a = new_ioas();
+    b = new_ioas();
+    assert_int_equal(a, 4);
+    assert_int_equal(b, 5);
+    assert_int_equal(destroy(a), 0);
+    assert_int_equal(new_ioas(), a);
+}
+
+static void destroy_of_an_unknown_id_is_enoent(void **state)
+{
+    uint32_t a = new_ioas();
+
+    (void)state;
+    assert_int_equal(destroy(0), -NIDUS_ENOENT);
+    assert_int_equal(destroy(9), -NIDUS_ENOENT);
+    assert_int_equal(destroy(511), -NIDUS_ENOENT);
+    assert_int_equal(destroy(512), -NIDUS_ENOENT);
+    assert_int_equal(destroy(UINT32_MAX), -NIDUS_ENOENT);
+    assert_int_equal(destroy(a), 0);
+    assert_int_equal(destroy(a), -NIDUS_ENOENT);
+}
+
+static void an_object_in_use_is_not_destroyed(void **state)
+{
+    uint32_t ioas = new_ioas(), parent = new_parent(ioas), nested = new_nested(parent);
+
+    (void)state;
+    assert_int_equal(destroy(ioas), -NIDUS_EBUSY);
+    assert_int_equal(destroy(parent), -NIDUS_EBUSY);
+    assert_int_equal(attach(device_id, nested, NULL), 0);
+    assert_int_equal(destroy(nested), -NIDUS_EBUSY);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(nested), 0);
+    assert_int_equal(attach(device_id, parent, NULL), 0);
+    assert_int_equal(destroy(parent), -NIDUS_EBUSY);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(parent), 0);
+    assert_int_equal(destroy(ioas), 0);
+}
+
+static void an_assigned_device_is_in_use(void **state)
+{
+    (void)state;
+    assert_int_equal(destroy(device_id), -NIDUS_EBUSY);
+}
+
+static void a_guest_has_a_bounded_number_of_objects(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+    unsigned made = 0;
+    int64_t result;
+
+    (void)state;
+    while ((result = CALL(NIDUS_CALL_IOAS_ALLOC, a)) == 0)
+        made++;
+    assert_int_equal(result, -NIDUS_ENOMEM);
+    assert_int_equal(made, 511 - 3);
+    assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_ENOMEM); /* no id for the HWPT */
+    assert_int_equal(destroy(10), 0);
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOC, a), 0);
+    assert_int_equal(a.out_ioas_id, 10);
+}
+
+static void another_guests_id_is_enoent(void **state)
+{
+    struct guest *second = host_guest("mail", M1);
+    struct iommu_context *first = context, *theirs = iommu_context_create(second, true);
+    uint32_t ids[8];
+
+    (void)state;
+    for (unsigned i = 0; i < 8; i++)
+        ids[i] = new_ioas();
+    context = theirs;
+    guest = second;
+    assert_int_equal(destroy(ids[7]), -NIDUS_ENOENT);
+    assert_int_equal(attach(device_id, iommu_default_ioas(theirs), NULL), -NIDUS_ENOENT);
+    iommu_context_destroy(theirs);
+    assert_int_equal(second->bytes_used, 0);
+    context = first;
+    guest = second->next;
+}
+
+/* GET_HW_INFO ---------------------------------------------------------------------------------------- */
+
+static struct nidus_hw_info info_request(uint32_t length)
+{
+    return (struct nidus_hw_info){ .size = sizeof(struct nidus_hw_info), .dev_id = device_id, .data_len = length, .data_uptr = DATA };
+}
+
+static void hw_info_gives_the_units_raw_registers(void **state)
+{
+    struct nidus_hw_info info = info_request(24);
+    struct nidus_hw_info_vtd vtd;
+
+    (void)state;
+    engine.unit.errata_772415 = true;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.data_len, 24);
+    assert_int_equal(info.data_type, NIDUS_HW_INFO_TYPE_INTEL_VTD);
+    assert_int_equal(info.out_max_pasid_log2, 0);
+    assert_int_equal(info.out_capabilities, NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED);
+    platform_guest_read(guest, DATA, &vtd, sizeof(vtd));
+    assert_int_equal(vtd.flags, NIDUS_HW_INFO_VTD_ERRATA_772415_SPR17);
+    assert_int_equal(vtd.cap_reg, 0x1234);
+    assert_int_equal(vtd.ecap_reg, 0x5678);
+    engine.unit.errata_772415 = false;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    platform_guest_read(guest, DATA, &vtd, sizeof(vtd));
+    assert_int_equal(vtd.flags, 0);
+}
+
+static void hw_info_fills_a_smaller_buffer_and_no_more(void **state)
+{
+    struct nidus_hw_info info = info_request(12);
+    uint8_t data[32];
+
+    (void)state;
+    memset(data, 0xee, sizeof(data));
+    platform_guest_write(guest, DATA, data, sizeof(data));
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.data_len, 24);
+    platform_guest_read(guest, DATA, data, sizeof(data));
+    assert_int_equal(data[8], 0x34);
+    assert_int_equal(data[12], 0xee);
+}
+
+static void hw_info_zeroes_the_rest_of_a_larger_buffer(void **state)
+{
+    struct nidus_hw_info info = info_request(300);
+    uint8_t data[301];
+
+    (void)state;
+    memset(data, 0xee, sizeof(data));
+    platform_guest_write(guest, DATA, data, sizeof(data));
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    platform_guest_read(guest, DATA, data, sizeof(data));
+    for (unsigned i = 24; i < 300; i++)
+        assert_int_equal(data[i], 0);
+    assert_int_equal(data[300], 0xee);
+}
+
+static void hw_info_needs_no_buffer(void **state)
+{
+    struct nidus_hw_info info = info_request(0);
+
+    (void)state;
+    info.data_uptr = 0;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.data_len, 24);
+}
+
+static void hw_info_into_no_memory_is_efault_and_writes_nothing(void **state)
+{
+    struct nidus_hw_info info = info_request(24);
+
+    (void)state;
+    info.data_uptr = 0;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EFAULT);
+    info.data_uptr = RAM - 23;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EFAULT);
+    assert_int_equal(*host_guest_byte(guest, RAM - 23 + 8), 0);
+    info = info_request(40);
+    info.data_uptr = RAM - 30;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EFAULT);
+    assert_int_equal(*host_guest_byte(guest, RAM - 30 + 8), 0);
+}
+
+static void hw_info_checks_in_linuxs_order(void **state)
+{
+    struct nidus_hw_info info = info_request(24);
+
+    (void)state;
+    info.dev_id = ram_ioas;
+    info.flags = 2;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EOPNOTSUPP);
+    info.flags = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        info.reserved[i] = 1;
+        assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EOPNOTSUPP);
+        info.reserved[i] = 0;
+    }
+    info.flags = NIDUS_HW_INFO_FLAG_INPUT_TYPE;
+    info.data_type = 2;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_ENOENT);
+    info.dev_id = device_id;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EOPNOTSUPP);
+    info.data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    info.data_type = NIDUS_HW_INFO_TYPE_DEFAULT;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    info.flags = 0;
+    info.data_type = 77;        /* not an input then */
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+}
+
+static void nidus_bounds_the_hw_info_buffer(void **state)
+{
+    struct nidus_hw_info info = info_request(4097);
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), -NIDUS_EINVAL);
+}
+
+/* IOAS_MAP ------------------------------------------------------------------------------------------- */
+
+static void the_default_ioas_holds_all_ram_one_to_one(void **state)
+{
+    uint32_t hwpt = new_plain(ram_ioas);
+
+    (void)state;
+    for (uint64_t gpa = 0; gpa < RAM; gpa += K4)
+        assert_true(maps(hwpt, gpa, gpa, STAGE2_READ | STAGE2_WRITE));
+    assert_true(absent(hwpt, RAM));
+}
+
+static void ioas_alloc_flags_are_eopnotsupp(void **state)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a), .flags = 1 };
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOC, a), -NIDUS_EOPNOTSUPP);
+}
+
+static void map_reaches_every_hwpt_of_the_ioas(void **state)
+{
+    uint32_t ioas = new_ioas(), a = new_plain(ioas), b = new_parent(ioas), other = new_plain(new_ioas());
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, M1, M1, 5 * M1), 0);
+    assert_true(maps(a, 5 * M1, M1, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(b, 6 * M1 - K4, 2 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(absent(a, 6 * M1));
+    assert_true(absent(other, 5 * M1));
+}
+
+static void map_follows_ram_across_its_runs(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, RAM / 2 - K4, 2 * K4, M1), 0);
+    assert_true(maps(hwpt, M1, RAM / 2 - K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, M1 + K4, RAM / 2, STAGE2_READ | STAGE2_WRITE));
+}
+
+static void map_permissions_are_those_asked_for(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, M1, K4, M1), 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_WRITEABLE, M1, K4, 2 * M1), 0);
+    assert_true(maps(hwpt, M1, M1, STAGE2_READ));
+    assert_true(maps(hwpt, 2 * M1, M1, STAGE2_WRITE));
+    assert_int_equal(map_at(ioas, 0, M1, K4, 3 * M1), -NIDUS_EINVAL);
+}
+
+static void map_checks_in_linuxs_order(void **state)
+{
+    struct nidus_ioas_map m = { .size = sizeof(m), .flags = 8, .reserved = 1, .ioas_id = 99, .user_va = RAM, .length = UINT64_MAX };
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EOPNOTSUPP);
+    m.flags = FIXED;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EOPNOTSUPP);
+    m.reserved = 0;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EOVERFLOW);
+    m.length = 0;
+    m.iova = UINT64_MAX;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EOVERFLOW);
+    m.iova = 1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EINVAL); /* no permission */
+    m.flags |= RW;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_ENOENT);
+    m.ioas_id = device_id;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_ENOENT);
+    m.ioas_id = ram_ioas;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EINVAL); /* length 0 */
+    m.length = -K4;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EOVERFLOW); /* user_va + length */
+    m.length = K4;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EINVAL); /* iova not aligned */
+    m.iova = 0;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EEXIST);
+    m.iova = RAM;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EFAULT);
+    m.user_va = 0;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), 0);
+}
+
+static void nidus_maps_whole_pages(void **state)
+{
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, M1 + 1, K4, M1), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, M1, K4 + 1, M1), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, M1, K4, M1 + 1), -NIDUS_EINVAL);
+}
+
+static void an_overlap_is_eexist_in_five_shapes(void **state)
+{
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, 8 * K4, 8 * K4), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 8 * K4, 8 * K4), -NIDUS_EEXIST);  /* same */
+    assert_int_equal(map_at(ioas, RW, 0, K4, 10 * K4), -NIDUS_EEXIST);     /* inside */
+    assert_int_equal(map_at(ioas, RW, 0, 10 * K4, 7 * K4), -NIDUS_EEXIST); /* around */
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, 7 * K4), -NIDUS_EEXIST);  /* first page */
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, 15 * K4), -NIDUS_EEXIST); /* last page */
+    assert_int_equal(map_at(ioas, RW, 0, K4, 7 * K4), 0);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 16 * K4), 0);
+}
+
+static void memory_that_is_not_the_guests_is_efault(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, RAM, K4, M1), -NIDUS_EFAULT);
+    assert_int_equal(map_at(ioas, RW, RAM - K4, 2 * K4, M1), -NIDUS_EFAULT);
+    assert_int_equal(map_at(ioas, RW, 1ULL << 60, K4, M1), -NIDUS_EFAULT);
+    assert_true(absent(hwpt, M1));
+    assert_int_equal(engine.count[ENGINE_MAP], 0);
+}
+
+static void the_interrupt_range_is_reserved(void **state)
+{
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0xfee00000), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0xfeeff000), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, 0xfedff000), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * M1, 0xfed80000), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0xfedff000), 0);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0xfef00000), 0);
+}
+
+static void an_iova_beyond_a_table_is_einval(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, 1ULL << 48), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, (1ULL << 48) - K4), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, K4, (1ULL << 48) - K4), 0);
+    assert_true(maps(hwpt, (1ULL << 48) - K4, 0, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(map_at(ioas, RW, 0, K4, -K4), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, -K4), -NIDUS_EOVERFLOW);
+}
+
+static void an_area_beyond_the_new_table_is_eaddrinuse(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt;
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, 1ULL << 48), 0);
+    assert_int_equal(alloc_paging(ioas, 0, &hwpt), -NIDUS_EADDRINUSE);
+    assert_int_equal(attach(device_id, ioas, NULL), -NIDUS_EADDRINUSE);
+}
+
+static void a_chosen_iova_is_the_lowest_gap_as_aligned_as_the_memory(void **state)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova = 0x1234567; /* ignored */
+
+    (void)state;
+    assert_int_equal(map(ioas, RW, K4, K4, &iova), 0);
+    assert_int_equal(iova, K4);
+    assert_int_equal(map(ioas, RW, K4, K4, &iova), 0);
+    assert_int_equal(iova, 2 * K4);
+    assert_int_equal(map(ioas, RW, 0, 3 * K4, &iova), 0); /* 4 pages' alignment */
+    assert_int_equal(iova, 4 * K4);
+    assert_int_equal(map(ioas, RW, K4, 3 * K4, &iova), 0); /* the memory's own */
+    assert_int_equal(iova, 7 * K4);
+    assert_int_equal(map(ioas, RW, 0, 4 * M1, &iova), 0); /* a large page at most */
+    assert_int_equal(iova, 2 * M1);
+    assert_int_equal(unmap(ioas, 2 * K4, K4, NULL), 0);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, 2 * K4);
+}
+
+static void a_chosen_iova_avoids_the_interrupt_range(void **state)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova = 0;
+
+    (void)state;
+    /* Everything below the reserved range but its last 8 KiB is taken, by 16 MiB at a time. */
+    for (uint64_t at = 0; at < 0xfe000000; at += RAM)
+        assert_int_equal(map_at(ioas, RW, 0, RAM, at), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 0xe00000 - 2 * K4, 0xfe000000), 0);
+    assert_int_equal(map(ioas, RW, 0, 4 * K4, &iova), 0);
+    assert_int_equal(iova, 0xfef00000);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, 0xfee00000 - 2 * K4);
+}
+
+static void no_gap_is_enospc(void **state)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova = 0;
+
+    (void)state;
+    engine.levels = 3;          /* 512 GiB */
+    host_guest_add_ram(guest, RAM, 256 * M1);
+    new_plain(ioas);
+    guest->bytes_left = 1 << 30;
+    /* Not by mapping 512 GiB: the areas go in behind the object layer's back. */
+    struct ioas *object = (struct ioas *)object_get(context, ioas, OBJECT_IOAS);
+    struct area full = { .iova = 0, .length = (1ULL << 39) - K4, .prot = STAGE2_READ };
+    object->areas = &full;
+    assert_int_equal(map(ioas, RW, 0, 2 * K4, &iova), -NIDUS_ENOSPC);
+    assert_int_equal(map_at(ioas, RW, 0, K4, (1ULL << 39) - K4), 0);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), -NIDUS_ENOSPC);
+    object->areas = full.next;
+}
+
+static void a_failed_map_is_undone_everywhere(void **state)
+{
+    uint32_t ioas = new_ioas(), a = new_plain(ioas), b = new_plain(ioas), c = new_plain(ioas);
+
+    (void)state;
+    /* Two runs of RAM each: the fourth engine call is the second half in the second domain. */
+    for (unsigned n = 1; n <= 6; n++) {
+        engine_fail(ENGINE_MAP, n, -NIDUS_ENOMEM, DAMAGE_NONE);
+        assert_int_equal(map_at(ioas, RW, RAM / 2 - K4, 2 * K4, M1), -NIDUS_ENOMEM);
+        assert_true(absent(a, M1) && absent(a, M1 + K4));
+        assert_true(absent(b, M1) && absent(b, M1 + K4));
+        assert_true(absent(c, M1) && absent(c, M1 + K4));
+        engine_fail(ENGINE_MAP, n, -NIDUS_EIO, DAMAGE_DONE);
+        assert_int_equal(map_at(ioas, RW, RAM / 2 - K4, 2 * K4, M1), -NIDUS_EIO);
+        assert_true(absent(a, M1) && absent(b, M1) && absent(c, M1));
+        assert_true(absent(a, M1 + K4) && absent(b, M1 + K4) && absent(c, M1 + K4));
+    }
+    assert_int_equal(map_at(ioas, RW, RAM / 2 - K4, 2 * K4, M1), 0);
+}
+
+static void a_guest_has_a_bounded_number_of_areas(void **state)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova = 0;
+    unsigned made = 0;
+    int64_t result;
+
+    (void)state;
+    while ((result = map(ioas, RW, 0, K4, &iova)) == 0)
+        made++;
+    assert_int_equal(result, -NIDUS_ENOMEM);
+    assert_int_equal(made, 4096 - 1); /* one holds the RAM */
+    assert_int_equal(destroy(ioas), 0);
+    ioas = new_ioas();
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+}
+
+/* IOAS_UNMAP ----------------------------------------------------------------------------------------- */
+
+static void unmap_takes_whole_areas_and_tells_the_bytes(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+    uint64_t bytes;
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, M1), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 3 * K4, 2 * M1), 0);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 3 * M1), 0);
+    assert_int_equal(unmap(ioas, K4, 2 * M1 + 2 * K4, &bytes), 0);
+    assert_int_equal(bytes, 5 * K4);
+    assert_true(absent(hwpt, M1) && absent(hwpt, 2 * M1 + 2 * K4));
+    assert_true(maps(hwpt, 3 * M1, 0, STAGE2_READ | STAGE2_WRITE));
+}
+
+static void unmap_of_nothing_is_enoent(void **state)
+{
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, M1), 0);
+    assert_int_equal(unmap(ioas, 0, M1, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ioas, M1 + K4, M1, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(99, M1, K4, NULL), -NIDUS_ENOENT);
+}
+
+static void unmap_that_cuts_an_area_is_enoent_and_nidus_unmaps_nothing(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, M1 - K4), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 4 * K4, M1), 0);
+    assert_int_equal(unmap(ioas, M1, 2 * K4, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ioas, M1 + 2 * K4, 2 * K4, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ioas, M1 + K4, K4, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ioas, M1 - K4, 2 * K4, NULL), -NIDUS_ENOENT);
+    assert_true(maps(hwpt, M1 - K4, 0, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(engine.count[ENGINE_UNMAP], 0);
+}
+
+static void unmap_of_everything_succeeds_twice(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+    uint64_t bytes;
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, 1ULL << 40), 0);
+    assert_int_equal(unmap(ioas, 0, EVERYTHING, &bytes), 0);
+    assert_int_equal(bytes, 3 * K4);
+    assert_true(absent(hwpt, 0) && absent(hwpt, 1ULL << 40));
+    assert_int_equal(unmap(ioas, 0, EVERYTHING, &bytes), 0);
+    assert_int_equal(bytes, 0);
+}
+
+static void unmap_checks_its_range(void **state)
+{
+    (void)state;
+    assert_int_equal(unmap(99, 1, 0, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ram_ioas, K4, EVERYTHING, NULL), -NIDUS_EOVERFLOW);
+    assert_int_equal(unmap(ram_ioas, UINT64_MAX, K4, NULL), -NIDUS_EOVERFLOW);
+    assert_int_equal(unmap(ram_ioas, 0, 0, NULL), -NIDUS_EINVAL);
+    assert_int_equal(unmap(ram_ioas, K4, -K4 + 1, NULL), -NIDUS_EOVERFLOW);
+}
+
+static void nidus_lets_the_default_ioas_be_cut(void **state)
+{
+    uint32_t hwpt = new_plain(ram_ioas);
+    uint64_t bytes;
+
+    (void)state;
+    assert_int_equal(unmap(ram_ioas, 2 * M1, K4, &bytes), 0); /* the middle */
+    assert_int_equal(bytes, K4);
+    assert_true(absent(hwpt, 2 * M1));
+    assert_true(maps(hwpt, 2 * M1 - K4, 2 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, 2 * M1 + K4, 2 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(unmap(ram_ioas, 0, M1, &bytes), 0); /* the front */
+    assert_true(absent(hwpt, 0) && absent(hwpt, M1 - K4));
+    assert_int_equal(unmap(ram_ioas, RAM - M1, 2 * M1, &bytes), 0); /* the end, and beyond */
+    assert_int_equal(bytes, M1);
+    assert_int_equal(unmap(ram_ioas, 2 * M1, K4, NULL), -NIDUS_ENOENT);
+    assert_int_equal(unmap(ram_ioas, 3 * M1 + 1, K4, NULL), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ram_ioas, NIDUS_IOAS_MAP_READABLE, M1, K4, 2 * M1), 0); /* back, otherwise */
+    assert_true(maps(hwpt, 2 * M1, M1, STAGE2_READ));
+    assert_int_equal(unmap(ram_ioas, 0, EVERYTHING, &bytes), 0);
+    assert_int_equal(bytes, RAM - 2 * M1);
+}
+
+static void a_cut_without_memory_changes_nothing(void **state)
+{
+    uint32_t a = new_plain(ram_ioas), b = new_plain(ram_ioas);
+    uint64_t used = guest->bytes_used;
+    bool failed = true;
+    unsigned n;
+
+    (void)state;
+    for (n = 1; failed; n++) {
+        int64_t result;
+
+        host_fail_allocation(n);
+        result = unmap(ram_ioas, 3 * M1, K4, NULL);
+        failed = host_allocation_failed();
+        host_fail_allocation(0);
+        if (!failed) {
+            assert_int_equal(result, 0);
+            break;
+        }
+        assert_int_equal(result, -NIDUS_ENOMEM);
+        assert_true(maps(a, 3 * M1, 3 * M1, STAGE2_READ | STAGE2_WRITE));
+        assert_true(maps(b, 3 * M1, 3 * M1, STAGE2_READ | STAGE2_WRITE));
+        assert_true(maps(b, 3 * M1 + K4, 3 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
+        assert_true(guest->bytes_used <= used + 2 * K4); /* a leaf that was split stays split */
+    }
+    assert_true(n > 2);
+    assert_true(absent(a, 3 * M1) && absent(b, 3 * M1));
+}
+
+static void a_unit_that_does_not_answer_leaves_the_range_unmapped(void **state)
+{
+    uint32_t ioas = new_ioas(), a = new_plain(ioas), b = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 0, K4, M1), 0);
+    engine_fail(ENGINE_UNMAP, 1, -NIDUS_EIO, DAMAGE_DONE);
+    assert_int_equal(unmap(ioas, M1, K4, NULL), -NIDUS_EIO);
+    assert_true(absent(a, M1) && absent(b, M1));
+    assert_int_equal(unmap(ioas, M1, K4, NULL), -NIDUS_ENOENT);
+}
+
+/* HWPT_ALLOC ----------------------------------------------------------------------------------------- */
+
+static int64_t hwpt_alloc(struct nidus_hwpt_alloc request)
+{
+    return CALL(NIDUS_CALL_HWPT_ALLOC, request);
+}
+
+static void hwpt_alloc_checks_in_linuxs_order(void **state)
+{
+    struct nidus_hwpt_alloc a = hwpt_request(99, 0);
+
+    (void)state;
+    a.reserved = 1;
+    a.data_len = 24;
+    a.dev_id = ram_ioas;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
+    a.reserved = 0;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL); /* data without type */
+    a.data_len = 0;
+    a.data_type = NIDUS_HWPT_DATA_VTD_S1;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL); /* type without data */
+    a.data_type = NIDUS_HWPT_DATA_NONE;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_ENOENT); /* an IOAS is no device */
+    a.dev_id = device_id;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL); /* no such pt_id: EINVAL, not ENOENT */
+    a.pt_id = device_id;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL);
+    a.pt_id = ram_ioas;
+    assert_int_equal(hwpt_alloc(a), 0);
+}
+
+static void nidus_checks_the_second_reserved_word(void **state)
+{
+    struct nidus_hwpt_alloc a = hwpt_request(ram_ioas, 0);
+
+    (void)state;
+    a.reserved2 = 1;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
+}
+
+static void paging_flags_that_nidus_lacks_are_eopnotsupp(void **state)
+{
+    const uint32_t flags[] = {
+        NIDUS_HWPT_ALLOC_DIRTY_TRACKING, NIDUS_HWPT_FAULT_ID_VALID, NIDUS_HWPT_ALLOC_PASID, 16, 1u << 31,
+        NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID,
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        assert_int_equal(hwpt_alloc(hwpt_request(ram_ioas, flags[i])), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine.count[ENGINE_DOMAIN_INIT], 0);
+}
+
+static void data_for_a_paging_hwpt_is_eopnotsupp(void **state)
+{
+    (void)state;
+    assert_int_equal(hwpt_alloc(nested_request(ram_ioas)), -NIDUS_EOPNOTSUPP);
+}
+
+static void a_new_paging_hwpt_holds_the_whole_ioas(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt;
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, M1, M1, 0), 0);
+    assert_int_equal(map_at(ioas, RW, M1, M1, 1ULL << 40), 0);
+    hwpt = new_parent(ioas);
+    assert_true(maps(hwpt, M1 - K4, 2 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, 1ULL << 40, M1, STAGE2_READ | STAGE2_WRITE));
+}
+
+static void the_units_refusal_is_passed_on(void **state)
+{
+    uint32_t id;
+
+    (void)state;
+    engine_fail(ENGINE_DOMAIN_INIT, 1, -NIDUS_EOPNOTSUPP, DAMAGE_NONE);
+    assert_int_equal(alloc_paging(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &id), -NIDUS_EOPNOTSUPP);
+    uint32_t parent = new_parent(ram_ioas);
+    engine_fail(ENGINE_FIRST_INIT, 1, -NIDUS_EINVAL, DAMAGE_NONE);
+    assert_int_equal(alloc_nested_with(parent, good_s1, &id), -NIDUS_EINVAL);
+    assert_int_equal(destroy(parent), 0);
+}
+
+static void nested_flags_are_eopnotsupp(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas);
+
+    (void)state;
+    for (unsigned bit = 0; bit < 32; bit++) {
+        struct nidus_hwpt_alloc a = nested_request(parent);
+
+        a.flags = 1u << bit;
+        assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
+    }
+}
+
+static void nested_without_data_is_eopnotsupp(void **state)
+{
+    (void)state;
+    assert_int_equal(hwpt_alloc(hwpt_request(new_parent(ram_ioas), 0)), -NIDUS_EOPNOTSUPP);
+}
+
+static void nested_on_what_is_no_nest_parent_is_einval(void **state)
+{
+    uint32_t plain = new_plain(ram_ioas), nested = new_nested(new_parent(ram_ioas)), automatic;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ram_ioas, &automatic), 0);
+    assert_int_equal(hwpt_alloc(nested_request(plain)), -NIDUS_EINVAL);
+    assert_int_equal(hwpt_alloc(nested_request(automatic)), -NIDUS_EINVAL);
+    assert_int_equal(hwpt_alloc(nested_request(nested)), -NIDUS_EINVAL);
+    assert_int_equal(hwpt_alloc(nested_request(device_id)), -NIDUS_EINVAL);
+}
+
+static void nested_data_type_length_and_pointer(void **state)
+{
+    struct nidus_hwpt_alloc a = nested_request(new_parent(ram_ioas));
+
+    (void)state;
+    platform_guest_write(guest, DATA, &good_s1, sizeof(good_s1));
+    a.data_type = 2;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
+    a.data_type = NIDUS_HWPT_DATA_VTD_S1;
+    a.data_len = 23;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL);
+    a.data_len = 25;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EINVAL);
+    a.data_len = 24;
+    a.data_uptr = 0;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EFAULT);
+    a.data_uptr = RAM - 23;
+    assert_int_equal(hwpt_alloc(a), -NIDUS_EFAULT);
+    a.data_uptr = DATA;
+    assert_int_equal(hwpt_alloc(a), 0);
+}
+
+static void nidus_checks_the_first_stage_when_it_is_given(void **state)
+{
+    const struct {
+        struct nidus_hwpt_vtd_s1 s1;
+        int error;
+    } rows[] = {
+        { { .flags = 8, .pgtbl_addr = K4, .addr_width = 48 },                 -NIDUS_EOPNOTSUPP },
+        { { .flags = 1ULL << 32, .pgtbl_addr = K4, .addr_width = 48 },        -NIDUS_EOPNOTSUPP },
+        { { .pgtbl_addr = K4, .addr_width = 48, .reserved = 1 },              -NIDUS_EOPNOTSUPP },
+        { { .pgtbl_addr = K4, .addr_width = 0 },                              -NIDUS_EINVAL },
+        { { .pgtbl_addr = K4, .addr_width = 39 },                             -NIDUS_EINVAL },
+        { { .pgtbl_addr = K4 + 1, .addr_width = 48 },                         -NIDUS_EINVAL },
+        { { .pgtbl_addr = K4 + 0x80, .addr_width = 48 },                      -NIDUS_EINVAL },
+        { { .pgtbl_addr = 1ULL << 48, .addr_width = 48 },                     -NIDUS_EINVAL },
+        { { .pgtbl_addr = K4, .addr_width = 48 },                             0 },
+        { { .pgtbl_addr = 0, .addr_width = 57 },                              0 },
+    };
+    uint32_t parent = new_parent(ram_ioas), id;
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(alloc_nested_with(parent, rows[i].s1, &id), rows[i].error);
+}
+
+static void the_first_stage_reaches_the_engine_as_it_was_given(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas), id;
+    const struct first_stage *f;
+
+    (void)state;
+    assert_int_equal(alloc_nested_with(parent, (struct nidus_hwpt_vtd_s1){ .flags = NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_WPE,
+                                       .pgtbl_addr = 0x7000, .addr_width = 57 }, &id), 0);
+    f = &((struct nested *)object_get(context, id, OBJECT_NESTED))->first;
+    assert_ptr_equal(&f->parent->table, table_of(parent));
+    assert_int_equal(f->pgtbl, 0x7000);
+    assert_int_equal(f->levels, 5);
+    assert_true(f->sre && f->wpe && !f->eafe);
+    assert_int_equal(alloc_nested_with(parent, (struct nidus_hwpt_vtd_s1){ .flags = NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE,
+                                       .pgtbl_addr = 0x8000, .addr_width = 48 }, &id), 0);
+    f = &((struct nested *)object_get(context, id, OBJECT_NESTED))->first;
+    assert_int_equal(f->levels, 4);
+    assert_true(!f->sre && !f->wpe && f->eafe); /* WPE only with SRE */
+}
+
+static void a_parent_has_many_children_and_devices_of_its_own(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas), a = new_nested(parent), b = new_nested(parent);
+
+    (void)state;
+    assert_int_equal(attach(device_id, a, NULL), 0);
+    assert_int_equal(attach(other_device, parent, NULL), 0);
+    assert_int_equal(attach(device_id, b, NULL), 0);
+    assert_int_equal(destroy(a), 0);
+    assert_int_equal(destroy(parent), -NIDUS_EBUSY);
+}
+
+static void without_nested_no_nest_parent_and_no_nested_hwpt(void **state)
+{
+    uint32_t plain = new_plain(ram_ioas);
+
+    (void)state;
+    assert_int_equal(hwpt_alloc(hwpt_request(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT)), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(hwpt_alloc(nested_request(plain)), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(attach(device_id, plain, NULL), 0);
+}
+
+/* Erratum 772415 ------------------------------------------------------------------------------------- */
+
+static void a_nest_parent_refuses_read_only_memory_for_ever(void **state)
+{
+    uint32_t ioas = new_ioas(), plain = new_plain(ioas), parent = new_parent(ioas);
+
+    (void)state;
+    engine.unit.errata_772415 = true;
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, M1), -NIDUS_EINVAL);
+    assert_true(absent(plain, M1) && absent(parent, M1));
+    assert_int_equal(engine.count[ENGINE_MAP], 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_WRITEABLE, 0, K4, M1), 0);
+    assert_int_equal(destroy(parent), 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, 2 * M1), 0);
+}
+
+static void an_ioas_with_read_only_memory_gets_no_nest_parent(void **state)
+{
+    uint32_t ioas = new_ioas(), id;
+
+    (void)state;
+    engine.unit.errata_772415 = true;
+    assert_int_equal(map_at(ioas, RW, 0, K4, 0), 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, M1), 0);
+    assert_int_equal(alloc_paging(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &id), -NIDUS_EINVAL);
+    assert_int_equal(destroy(ioas), 0); /* nothing stayed behind */
+}
+
+static void without_the_erratum_read_only_memory_is_allowed(void **state)
+{
+    uint32_t ioas = new_ioas(), parent = new_parent(ioas);
+
+    (void)state;
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, M1), 0);
+    assert_true(maps(parent, M1, 0, STAGE2_READ));
+}
+
+/* Attach --------------------------------------------------------------------------------------------- */
+
+static struct device *engine_device(uint32_t id)
+{
+    return &((struct assigned *)object_get(context, id, OBJECT_DEVICE))->device;
+}
+
+static void attach_of_an_ioas_makes_one_automatic_hwpt_for_all(void **state)
+{
+    uint32_t first, second;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ram_ioas, &first), 0);
+    assert_int_not_equal(first, ram_ioas);
+    assert_int_equal(attach(other_device, ram_ioas, &second), 0);
+    assert_int_equal(first, second);
+    assert_ptr_equal(engine_device(device_id)->domain, engine_device(other_device)->domain);
+    assert_int_equal(destroy(first), -NIDUS_EBUSY);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(first), -NIDUS_EBUSY);
+    assert_int_equal(detach(other_device), 0);
+    assert_int_equal(destroy(first), -NIDUS_ENOENT); /* went with its last device */
+    assert_int_equal(destroy(ram_ioas), 0);
+}
+
+static void attach_of_an_ioas_never_takes_a_users_hwpt(void **state)
+{
+    uint32_t plain = new_plain(ram_ioas), got;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ram_ioas, &got), 0);
+    assert_int_not_equal(got, plain);
+}
+
+static void an_automatic_hwpt_that_the_unit_cannot_walk_is_passed_over(void **state)
+{
+    uint32_t first, second;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ram_ioas, &first), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EINVAL, DAMAGE_NONE);
+    assert_int_equal(attach(other_device, ram_ioas, &second), 0);
+    assert_int_not_equal(first, second);
+}
+
+static void attach_again_replaces(void **state)
+{
+    uint32_t ioas = new_ioas(), plain = new_plain(ioas), nested = new_nested(new_parent(ram_ioas)), automatic;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ram_ioas, &automatic), 0);
+    assert_int_equal(attach(device_id, plain, NULL), 0);
+    assert_int_equal(destroy(automatic), -NIDUS_ENOENT);
+    assert_int_equal(attach(device_id, nested, NULL), 0);
+    assert_int_equal(destroy(plain), 0);
+    assert_int_equal(attach(device_id, nested, NULL), 0); /* the same: nothing happens */
+    assert_int_equal(attach(device_id, ram_ioas, NULL), 0);
+    assert_int_equal(destroy(nested), 0);
+}
+
+static void a_failed_replace_keeps_the_old_attachment(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas), a = new_nested(parent), b = new_nested(parent);
+    const int errors[] = { -NIDUS_EINVAL, -NIDUS_ENOSPC, -NIDUS_ENOMEM, -NIDUS_EIO };
+
+    (void)state;
+    assert_int_equal(attach(device_id, a, NULL), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        engine_fail(ENGINE_ATTACH, 1, errors[i], DAMAGE_NONE);
+        assert_int_equal(attach(device_id, b, NULL), errors[i]);
+        assert_int_equal(destroy(a), -NIDUS_EBUSY);
+    }
+    assert_int_equal(destroy(b), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_ENOMEM, DAMAGE_NONE);
+    assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_ENOMEM);
+    assert_int_equal(destroy(a), -NIDUS_EBUSY);
+}
+
+static void references_follow_what_a_broken_unit_did(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas), a = new_nested(parent), b = new_nested(parent);
+
+    (void)state;
+    assert_int_equal(attach(device_id, a, NULL), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EIO, DAMAGE_DONE);
+    assert_int_equal(attach(device_id, b, NULL), -NIDUS_EIO);
+    assert_int_equal(destroy(b), -NIDUS_EBUSY);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EIO, DAMAGE_BLOCKED);
+    assert_int_equal(attach(device_id, a, NULL), -NIDUS_EIO);
+    assert_int_equal(destroy(a), 0);
+    assert_int_equal(destroy(b), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EIO, DAMAGE_DONE);
+    assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_EIO);
+    assert_int_equal(destroy(ram_ioas), -NIDUS_EBUSY); /* the automatic HWPT is in use */
+}
+
+static void attach_checks(void **state)
+{
+    struct nidus_vfio_attach a = { .argsz = 11, .pt_id = ram_ioas };
+
+    (void)state;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), 99), -NIDUS_ENOENT);
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), ram_ioas), -NIDUS_ENOENT);
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id + (1ULL << 32)), -NIDUS_ENOENT);
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL);
+    assert_int_equal(iommu_call(context, NIDUS_CALL_ATTACH, RAM - 11, device_id), -NIDUS_EFAULT);
+    a.argsz = 16;
+    a.flags = 2;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL);
+    a.flags = NIDUS_VFIO_ATTACH_PASID;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EOPNOTSUPP);
+    a.flags = 0;
+    a.pt_id = 99;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_ENOENT);
+    a.pt_id = other_device;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL);
+    a.pt_id = ram_ioas;
+    a.pasid = 7;                /* behind what is read without ATTACH_PASID */
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), 0);
+    assert_int_equal(a.pasid, 7);
+}
+
+static void detach_of_what_is_not_attached_succeeds(void **state)
+{
+    struct nidus_vfio_detach d = { .argsz = 7 };
+
+    (void)state;
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(detach(99), -NIDUS_ENOENT);
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EINVAL);
+    d = (struct nidus_vfio_detach){ .argsz = 12, .flags = 2 };
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EINVAL);
+    d.flags = NIDUS_VFIO_DETACH_PASID;
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EOPNOTSUPP);
+}
+
+/* HWPT_INVALIDATE ------------------------------------------------------------------------------------ */
+
+static uint32_t invalidated_hwpt(void)
+{
+    return new_nested(new_parent(ram_ioas));
+}
+
+static void invalidate_reaches_the_engine_in_order(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    put_entry(0, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 5 * K4, .npages = 3 });
+    put_entry(1, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 9 * K4, .npages = 1, .flags = NIDUS_VTD_INV_LEAF });
+    put_entry(2, (struct nidus_hwpt_vtd_s1_invalidate){ .npages = EVERYTHING });
+    expect_invalidate(invalidate_request(hwpt, 3), 0, 3);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 1);
+    assert_int_equal(engine.ranges, 3);
+    assert_int_equal(engine.range[0].addr, 5 * K4);
+    assert_int_equal(engine.range[0].npages, 3);
+    assert_false(engine.range[0].leaf);
+    assert_true(engine.range[1].leaf);
+    assert_int_equal(engine.range[2].npages, EVERYTHING);
+    assert_ptr_equal(engine.invalidated, &((struct nested *)object_get(context, hwpt, OBJECT_NESTED))->first);
+}
+
+static void no_entries_probe_the_type(void **state)
+{
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 0);
+
+    (void)state;
+    inv.data_uptr = 0;
+    inv.entry_len = 0;
+    expect_invalidate(inv, 0, 0);
+    inv.data_type = 1;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 0);
+}
+
+static void invalidate_checks_in_linuxs_order_and_always_writes_entry_num(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt(), parent = new_parent(ram_ioas);
+    struct nidus_hwpt_invalidate inv = invalidate_request(99, 1);
+
+    (void)state;
+    put_good_entries(1);
+    inv.reserved = 1;
+    inv.data_uptr = 0;
+    expect_invalidate(inv, -NIDUS_EOPNOTSUPP, 0);
+    inv.reserved = 0;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.data_uptr = DATA;
+    inv.entry_len = 0;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.entry_len = 4097;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.entry_len = 24;
+    inv.entry_num = (1 << 19) + 1;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.entry_num = 1;
+    expect_invalidate(inv, -NIDUS_ENOENT, 0);
+    inv.hwpt_id = parent;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.hwpt_id = device_id;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.hwpt_id = hwpt;
+    inv.data_type = 1;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.data_type = 0;
+    inv.entry_len = 25;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.entry_len = 1;
+    expect_invalidate(inv, -NIDUS_EINVAL, 0);
+    inv.entry_len = 24;
+    inv.data_uptr = RAM;
+    expect_invalidate(inv, -NIDUS_EFAULT, 0);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 0);
+    inv.data_uptr = DATA;
+    expect_invalidate(inv, 0, 1);
+}
+
+static void a_bad_entry_stops_after_those_before_it(void **state)
+{
+    const struct {
+        struct nidus_hwpt_vtd_s1_invalidate entry;
+        int error;
+    } rows[] = {
+        { { .addr = K4, .npages = 1, .flags = 2 },                    -NIDUS_EOPNOTSUPP },
+        { { .addr = K4, .npages = 1, .flags = UINT32_MAX },           -NIDUS_EOPNOTSUPP },
+        { { .addr = K4, .npages = 1, .reserved = 1 },                 -NIDUS_EOPNOTSUPP },
+        { { .addr = K4 + 1, .npages = 1 },                            -NIDUS_EINVAL },
+        { { .addr = K4, .npages = EVERYTHING },                       -NIDUS_EINVAL },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint32_t hwpt = invalidated_hwpt();
+
+        for (unsigned position = 0; position < 4; position++) {
+            unsigned before = engine.ranges;
+
+            put_good_entries(4);
+            put_entry(position, rows[i].entry);
+            expect_invalidate(invalidate_request(hwpt, 4), rows[i].error, position);
+            assert_int_equal(engine.ranges - before, position);
+        }
+    }
+}
+
+static void nidus_refuses_no_pages_and_ranges_that_wrap(void **state)
+{
+    const struct {
+        uint64_t addr, npages;
+        int error;
+    } rows[] = {
+        { 0, 0, -NIDUS_EINVAL },
+        { K4, 0, -NIDUS_EINVAL },
+        { -K4, 1, 0 },
+        { -K4, 2, -NIDUS_EINVAL },
+        { 0, 1ULL << 52, 0 },
+        { 0, (1ULL << 52) + 1, -NIDUS_EINVAL },
+        { K4, 1ULL << 52, -NIDUS_EINVAL },
+        { 0, EVERYTHING - 1, -NIDUS_EINVAL },
+    };
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        put_entry(0, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = rows[i].addr, .npages = rows[i].npages });
+        expect_invalidate(invalidate_request(hwpt, 1), rows[i].error, rows[i].error == 0);
+    }
+}
+
+static void entries_that_end_outside_ram_are_efault_after_those_inside(void **state)
+{
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 10);
+
+    (void)state;
+    inv.data_uptr = RAM - 5 * 24 - 3;
+    for (unsigned i = 0; i < 5; i++) {
+        struct nidus_hwpt_vtd_s1_invalidate e = { .addr = i * K4, .npages = 1 };
+
+        platform_guest_write(guest, inv.data_uptr + i * 24, &e, 24);
+    }
+    expect_invalidate(inv, -NIDUS_EFAULT, 5);
+    assert_int_equal(engine.ranges, 5);
+    assert_int_equal(engine.range[4].addr, 4 * K4);
+}
+
+static void entries_are_taken_in_steps_and_a_unit_that_fails_stops_them(void **state)
+{
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 300);
+
+    (void)state;
+    put_good_entries(300);
+    expect_invalidate(inv, 0, 300);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 3);
+    assert_int_equal(engine.ranges, 300);
+    engine_fail(ENGINE_INVALIDATE, 2, -NIDUS_EIO, DAMAGE_NONE);
+    expect_invalidate(inv, -NIDUS_EIO, 128);
+}
+
+static void very_many_entries_wait_for_the_units_a_bounded_number_of_times(void **state)
+{
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 5000);
+
+    (void)state;
+    put_good_entries(5000);
+    expect_invalidate(inv, 0, 5000);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 9);
+    assert_int_equal(engine.ranges, 8 * 128 + 1);
+    assert_int_equal(engine.range[8 * 128].npages, EVERYTHING);
+    put_entry(4000, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
+    expect_invalidate(inv, -NIDUS_EINVAL, 4000);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 18);
+    engine_fail(ENGINE_INVALIDATE, 9, -NIDUS_EIO, DAMAGE_NONE);
+    expect_invalidate(inv, -NIDUS_EIO, 8 * 128);
+    put_entry(8 * 128, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
+    expect_invalidate(inv, -NIDUS_EINVAL, 8 * 128); /* exactly at the change: no flush of everything */
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 18 + 9 + 8);
+}
+
+/* Faults --------------------------------------------------------------------------------------------- */
+
+static struct nidus_fault_read fault_request(uint32_t room)
+{
+    return (struct nidus_fault_read){
+        .size = sizeof(struct nidus_fault_read), .data_uptr = DATA, .entry_len = sizeof(struct nidus_fault), .entry_num = room,
+        .out_lost = 77,
+    };
+}
+
+static void put_faults(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        engine_fault_sink(engine_device(device_id), &(struct nidus_fault){ .addr = i * K4, .reason = 0x51 });
+}
+
+static struct nidus_fault fault_at(unsigned i)
+{
+    struct nidus_fault f;
+
+    platform_guest_read(guest, DATA + i * sizeof(f), &f, sizeof(f));
+    return f;
+}
+
+static void faults_come_out_oldest_first_with_the_devices_id(void **state)
+{
+    struct nidus_fault_read r = fault_request(2);
+
+    (void)state;
+    put_faults(3);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(engine.count[ENGINE_POLL], 1);
+    assert_int_equal(r.entry_num, 2);
+    assert_int_equal(r.out_lost, 0);
+    assert_int_equal(fault_at(0).dev_id, device_id);
+    assert_int_equal(fault_at(0).addr, 0);
+    assert_int_equal(fault_at(1).addr, K4);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 1);
+    assert_int_equal(fault_at(0).addr, 2 * K4);
+    r = fault_request(2);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 0);
+}
+
+static void a_full_ring_counts_what_is_lost_and_keeps_the_oldest(void **state)
+{
+    struct nidus_fault_read r = fault_request(256);
+
+    (void)state;
+    put_faults(100);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 100);
+    put_faults(260);
+    engine_fault_lost(engine_device(device_id));
+    r = fault_request(256);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 256);
+    assert_int_equal(r.out_lost, 5);
+    for (unsigned i = 0; i < 256; i++)
+        assert_int_equal(fault_at(i).addr, i * K4);
+    r = fault_request(0);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.out_lost, 0);
+}
+
+static void fault_read_checks(void **state)
+{
+    struct nidus_fault_read r = fault_request(257);
+
+    (void)state;
+    put_faults(2);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EINVAL);
+    r = fault_request(2);
+    r.flags = 1;
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EOPNOTSUPP);
+    r = fault_request(2);
+    r.entry_len = 41;
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EINVAL);
+    r = fault_request(2);
+    r.data_uptr = 0;
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EFAULT);
+    r.data_uptr = RAM - 79;
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EFAULT);
+    r = fault_request(2);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 2); /* none was lost by the errors */
+}
+
+/* Contexts ------------------------------------------------------------------------------------------- */
+
+static void assignment_gives_an_id_or_the_reason(void **state)
+{
+    uint16_t segment = 9, bdf = 9;
+    char reason[160] = "";
+    uint32_t id;
+
+    (void)state;
+    assert_true(iommu_device(context, device_id, &segment, &bdf));
+    assert_int_equal(segment, 0);
+    assert_int_equal(bdf, 0x20);
+    assert_false(iommu_device(context, ram_ioas, &segment, &bdf));
+    assert_false(iommu_device(context, 99, &segment, &bdf));
+    engine_fail(ENGINE_DEVICE_INIT, 1, -1, DAMAGE_NONE);
+    assert_false(iommu_assign(context, 0, 0x30, &id, reason));
+    assert_string_equal(reason, "refused on demand");
+    host_fail_allocation(1);
+    assert_false(iommu_assign(context, 0, 0x30, &id, reason));
+    assert_string_equal(reason, "no memory, or too many objects");
+}
+
+static void block_detaches_every_device(void **state)
+{
+    (void)state;
+    assert_int_equal(attach(device_id, new_nested(new_parent(ram_ioas)), NULL), 0);
+    assert_int_equal(attach(other_device, ram_ioas, NULL), 0);
+    engine_fail(ENGINE_DETACH, 1, -NIDUS_EIO, DAMAGE_NONE);
+    assert_false(iommu_context_block(context));
+    assert_null(engine_device(other_device)->domain); /* the others are blocked all the same */
+    assert_true(iommu_context_block(context));
+    assert_null(engine_device(device_id)->first);
+}
+
+/* What a dead unit may still walk is never freed: here the test frees it, to see that it was there. */
+static void tables_of_a_unit_that_does_not_answer_are_not_given_back(void **state)
+{
+    struct paging *p;
+    struct device *d;
+
+    prepare(state);
+    start(true);
+    assert_int_equal(attach(device_id, ram_ioas, NULL), 0);
+    d = engine_device(device_id);
+    p = (struct paging *)((struct assigned *)object_get(context, device_id, OBJECT_DEVICE))->attached;
+    engine_fail(ENGINE_DETACH, 1, -NIDUS_EIO, DAMAGE_NONE);
+    iommu_context_destroy(context);
+    assert_true(host_log_has("never given back"));
+    assert_ptr_equal(d->domain, &p->domain);
+    assert_true(host_pages_live() > 0);
+    engine_fault_sink(d, &(struct nidus_fault){ 0 });
+    engine_fault_lost(d);
+    /* The address sanitizer would find the leak that this test is about. */
+    stage2_destroy(&p->domain.table);
+    struct ioas *ioas = p->ioas;
+    platform_free(guest, ioas->areas, sizeof(struct area));
+    platform_free(guest, ioas, sizeof(*ioas));
+    platform_free(guest, p, sizeof(*p));
+    platform_free(guest, (char *)d - offsetof(struct assigned, device), sizeof(struct assigned));
+    assert_int_equal(guest->bytes_used, 0);
+}
+
+static void a_context_without_memory_leaves_nothing(void **state)
+{
+    bool failed = true;
+
+    prepare(state);
+    for (unsigned n = 1; failed; n++) {
+        host_fail_allocation(n);
+        context = iommu_context_create(guest, true);
+        failed = host_allocation_failed();
+        host_fail_allocation(0);
+        if (failed) {
+            assert_null(context);
+            assert_int_equal(guest->bytes_used, 0);
+        }
+    }
+    stop();
+}
+
+/* Every allocation of every call fails once: -ENOMEM, and nothing is held that was not before. ------- */
+
+static void expect_enomem_until_it_fits(int64_t (*step)(void), void (*undo)(void))
+{
+    bool failed = true;
+
+    for (unsigned n = 1; failed; n++) {
+        uint64_t used = guest->bytes_used;
+        int64_t result;
+
+        host_fail_allocation(n);
+        result = step();
+        failed = host_allocation_failed();
+        host_fail_allocation(0);
+        assert_int_equal(result, failed ? -NIDUS_ENOMEM : 0);
+        if (failed)
+            assert_int_equal(guest->bytes_used, used);
+    }
+    undo();
+}
+
+static uint32_t oom_ioas, oom_parent, oom_id;
+
+static int64_t step_ioas_alloc(void)
+{
+    struct nidus_ioas_alloc a = { .size = sizeof(a) };
+    int64_t result = CALL(NIDUS_CALL_IOAS_ALLOC, a);
+
+    oom_id = a.out_ioas_id;
+    return result;
+}
+
+static int64_t step_map(void)
+{
+    return map_at(oom_ioas, RW, RAM / 2 - K4, 2 * K4, 1ULL << 40);
+}
+
+static int64_t step_paging(void)
+{
+    return alloc_paging(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &oom_id);
+}
+
+static int64_t step_nested(void)
+{
+    return alloc_nested_with(oom_parent, good_s1, &oom_id);
+}
+
+static int64_t step_attach_ioas(void)
+{
+    return attach(device_id, ram_ioas, NULL);
+}
+
+static void undo_object(void)
+{
+    assert_int_equal(destroy(oom_id), 0);
+}
+
+static void undo_map(void)
+{
+    assert_int_equal(unmap(oom_ioas, 0, EVERYTHING, NULL), 0);
+}
+
+static void undo_attach(void)
+{
+    assert_int_equal(detach(device_id), 0);
+}
+
+static void calls_without_memory_leave_nothing(void **state)
+{
+    (void)state;
+    oom_ioas = new_ioas();
+    new_plain(oom_ioas);
+    oom_parent = new_parent(oom_ioas);
+    expect_enomem_until_it_fits(step_ioas_alloc, undo_object);
+    expect_enomem_until_it_fits(step_map, undo_map);
+    expect_enomem_until_it_fits(step_paging, undo_object);
+    expect_enomem_until_it_fits(step_nested, undo_object);
+    expect_enomem_until_it_fits(step_attach_ioas, undo_attach);
+}
+
+static void a_quota_that_is_used_up_is_enomem_for_that_guest(void **state)
+{
+    uint32_t id;
+
+    (void)state;
+    guest->bytes_left = 0;
+    assert_int_equal(alloc_paging(ram_ioas, 0, &id), -NIDUS_ENOMEM);
+    guest->bytes_left = 1 << 20;
+    assert_int_equal(alloc_paging(ram_ioas, 0, &id), 0);
+}
+
+/* Random calls against a naive map of pages --------------------------------------------------------- */
+
+#define NAIVE_PAGES 2048u
+#define NAIVE_HWPTS 3
+
+static uint64_t random_state = 0x2545f4914f6cdd1d;
+
+static uint64_t random_below(uint64_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % n;
+}
+
+static struct naive_page {
+    uint32_t area;              /* 0: not mapped */
+    uint64_t gpa;
+    unsigned prot;
+} naive[NAIVE_PAGES];
+
+static void check_naive(uint32_t hwpt)
+{
+    for (unsigned i = 0; i < NAIVE_PAGES; i++)
+        if (naive[i].area == 0 ? !absent(hwpt, i * K4) : !maps(hwpt, i * K4, naive[i].gpa, naive[i].prot))
+            fail_msg("page %u of HWPT %u", i, hwpt);
+}
+
+static void random_map(uint32_t ioas, uint32_t *areas)
+{
+    uint64_t pages = 1 + random_below(random_below(4) == 0 ? 1024 : 40), first = random_below(NAIVE_PAGES - pages + 1);
+    uint64_t gpa = random_below(RAM / K4 - pages + 1) * K4, iova = first * K4;
+    unsigned prot = 1 + random_below(3); /* STAGE2_READ, STAGE2_WRITE */
+    uint32_t flags = (prot & STAGE2_READ ? NIDUS_IOAS_MAP_READABLE : 0) | (prot & STAGE2_WRITE ? NIDUS_IOAS_MAP_WRITEABLE : 0);
+    bool fixed = random_below(2) == 0, taken = false;
+    int64_t result = map(ioas, flags | (fixed ? FIXED : 0), gpa, pages * K4, &iova);
+
+    first = iova / K4;
+    if (!fixed && (result == -NIDUS_ENOMEM || iova + pages * K4 > NAIVE_PAGES * K4)) {
+        if (result == 0) /* beyond the window */
+            assert_int_equal(unmap(ioas, iova, pages * K4, NULL), 0);
+        return;
+    }
+    for (uint64_t i = first; i < first + pages; i++)
+        taken |= naive[i].area != 0;
+    assert_true(fixed || !taken);
+    if (result == -NIDUS_ENOMEM && host_allocation_failed())
+        return;
+    assert_int_equal(result, taken ? -NIDUS_EEXIST : 0);
+    ++*areas;
+    for (uint64_t i = first; !taken && i < first + pages; i++)
+        naive[i] = (struct naive_page){ *areas, gpa + (i - first) * K4, prot };
+}
+
+static void random_unmap(uint32_t ioas)
+{
+    uint64_t pages = 1 + random_below(200), first = random_below(NAIVE_PAGES - pages + 1), mapped = 0, bytes;
+    uint64_t end = first + pages;
+    bool cuts;
+    int64_t result;
+
+    if (random_below(2) == 0 && naive[first].area != 0) { /* a whole area */
+        for (; first > 0 && naive[first - 1].area == naive[first].area; first--)
+            ;
+        for (end = first; end < NAIVE_PAGES && naive[end].area == naive[first].area; end++)
+            ;
+    }
+    cuts = (first > 0 && naive[first].area != 0 && naive[first - 1].area == naive[first].area) ||
+           (end < NAIVE_PAGES && naive[end].area != 0 && naive[end - 1].area == naive[end].area);
+    for (uint64_t i = first; i < end; i++)
+        mapped += naive[i].area != 0;
+    result = unmap(ioas, first * K4, (end - first) * K4, &bytes);
+    if (cuts || mapped == 0) {
+        assert_int_equal(result, -NIDUS_ENOENT);
+        return;
+    }
+    assert_int_equal(result, 0);
+    assert_int_equal(bytes, mapped * K4);
+    memset(&naive[first], 0, (end - first) * sizeof(naive[0]));
+}
+
+static void random_calls_keep_all_second_stages_equal(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt[NAIVE_HWPTS] = { 0 }, areas = 0;
+
+    (void)state;
+    memset(naive, 0, sizeof(naive));
+    for (unsigned step = 0; step < 1500; step++) {
+        uint32_t *h = &hwpt[random_below(NAIVE_HWPTS)];
+
+        host_fail_allocation(random_below(5) == 0 ? 1 + random_below(8) : 0);
+        switch (random_below(8)) {
+        case 0:
+            if (*h != 0) {
+                assert_int_equal(destroy(*h), 0);
+                *h = 0;
+            } else if (alloc_paging(ioas, 0, h) != 0) {
+                assert_true(host_allocation_failed());
+                *h = 0;
+            }
+            break;
+        case 1: case 2: case 3: case 4: random_map(ioas, &areas); break;
+        default: random_unmap(ioas); break;
+        }
+        host_fail_allocation(0);
+        for (unsigned i = 0; step % 5 == 0 && i < NAIVE_HWPTS; i++)
+            if (hwpt[i] != 0)
+                check_naive(hwpt[i]);
+    }
+    assert_true(areas > 100);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(numbers_that_nidus_does_not_know_are_enotty),
+        TEST(a_size_below_the_minimum_is_einval),
+        TEST(an_unknown_tail_that_is_not_zero_is_e2big),
+        TEST(an_unknown_tail_of_zeros_changes_nothing),
+        TEST(a_missing_tail_reads_as_zero_and_is_not_written),
+        TEST(a_payload_partly_outside_ram_is_efault),
+        TEST(a_payload_at_0_is_efault),
+        TEST(a_misaligned_payload_across_pages_works),
+        TEST(nidus_bounds_the_size),
+        TEST(ids_begin_at_1_and_the_lowest_free_one_is_given),
+        TEST(destroy_of_an_unknown_id_is_enoent),
+        TEST(an_object_in_use_is_not_destroyed),
+        TEST(an_assigned_device_is_in_use),
+        TEST(a_guest_has_a_bounded_number_of_objects),
+        TEST(another_guests_id_is_enoent),
+        TEST(hw_info_gives_the_units_raw_registers),
+        TEST(hw_info_fills_a_smaller_buffer_and_no_more),
+        TEST(hw_info_zeroes_the_rest_of_a_larger_buffer),
+        TEST(hw_info_needs_no_buffer),
+        TEST(hw_info_into_no_memory_is_efault_and_writes_nothing),
+        TEST(hw_info_checks_in_linuxs_order),
+        TEST(nidus_bounds_the_hw_info_buffer),
+        TEST(the_default_ioas_holds_all_ram_one_to_one),
+        TEST(ioas_alloc_flags_are_eopnotsupp),
+        TEST(map_reaches_every_hwpt_of_the_ioas),
+        TEST(map_follows_ram_across_its_runs),
+        TEST(map_permissions_are_those_asked_for),
+        TEST(map_checks_in_linuxs_order),
+        TEST(nidus_maps_whole_pages),
+        TEST(an_overlap_is_eexist_in_five_shapes),
+        TEST(memory_that_is_not_the_guests_is_efault),
+        TEST(the_interrupt_range_is_reserved),
+        TEST(an_iova_beyond_a_table_is_einval),
+        TEST(an_area_beyond_the_new_table_is_eaddrinuse),
+        TEST(a_chosen_iova_is_the_lowest_gap_as_aligned_as_the_memory),
+        TEST(a_chosen_iova_avoids_the_interrupt_range),
+        TEST(no_gap_is_enospc),
+        TEST(a_failed_map_is_undone_everywhere),
+        TEST(a_guest_has_a_bounded_number_of_areas),
+        TEST(unmap_takes_whole_areas_and_tells_the_bytes),
+        TEST(unmap_of_nothing_is_enoent),
+        TEST(unmap_that_cuts_an_area_is_enoent_and_nidus_unmaps_nothing),
+        TEST(unmap_of_everything_succeeds_twice),
+        TEST(unmap_checks_its_range),
+        TEST(nidus_lets_the_default_ioas_be_cut),
+        TEST(a_cut_without_memory_changes_nothing),
+        TEST(a_unit_that_does_not_answer_leaves_the_range_unmapped),
+        TEST(hwpt_alloc_checks_in_linuxs_order),
+        TEST(nidus_checks_the_second_reserved_word),
+        TEST(paging_flags_that_nidus_lacks_are_eopnotsupp),
+        TEST(data_for_a_paging_hwpt_is_eopnotsupp),
+        TEST(a_new_paging_hwpt_holds_the_whole_ioas),
+        TEST(the_units_refusal_is_passed_on),
+        TEST(nested_flags_are_eopnotsupp),
+        TEST(nested_without_data_is_eopnotsupp),
+        TEST(nested_on_what_is_no_nest_parent_is_einval),
+        TEST(nested_data_type_length_and_pointer),
+        TEST(nidus_checks_the_first_stage_when_it_is_given),
+        TEST(the_first_stage_reaches_the_engine_as_it_was_given),
+        TEST(a_parent_has_many_children_and_devices_of_its_own),
+        cmocka_unit_test_setup_teardown(without_nested_no_nest_parent_and_no_nested_hwpt, setup_without_nested, teardown),
+        TEST(a_nest_parent_refuses_read_only_memory_for_ever),
+        TEST(an_ioas_with_read_only_memory_gets_no_nest_parent),
+        TEST(without_the_erratum_read_only_memory_is_allowed),
+        TEST(attach_of_an_ioas_makes_one_automatic_hwpt_for_all),
+        TEST(attach_of_an_ioas_never_takes_a_users_hwpt),
+        TEST(an_automatic_hwpt_that_the_unit_cannot_walk_is_passed_over),
+        TEST(attach_again_replaces),
+        TEST(a_failed_replace_keeps_the_old_attachment),
+        TEST(references_follow_what_a_broken_unit_did),
+        TEST(attach_checks),
+        TEST(detach_of_what_is_not_attached_succeeds),
+        TEST(invalidate_reaches_the_engine_in_order),
+        TEST(no_entries_probe_the_type),
+        TEST(invalidate_checks_in_linuxs_order_and_always_writes_entry_num),
+        TEST(a_bad_entry_stops_after_those_before_it),
+        TEST(nidus_refuses_no_pages_and_ranges_that_wrap),
+        TEST(entries_that_end_outside_ram_are_efault_after_those_inside),
+        TEST(entries_are_taken_in_steps_and_a_unit_that_fails_stops_them),
+        TEST(very_many_entries_wait_for_the_units_a_bounded_number_of_times),
+        TEST(faults_come_out_oldest_first_with_the_devices_id),
+        TEST(a_full_ring_counts_what_is_lost_and_keeps_the_oldest),
+        TEST(fault_read_checks),
+        TEST(assignment_gives_an_id_or_the_reason),
+        TEST(block_detaches_every_device),
+        cmocka_unit_test(tables_of_a_unit_that_does_not_answer_are_not_given_back),
+        cmocka_unit_test(a_context_without_memory_leaves_nothing),
+        TEST(calls_without_memory_leave_nothing),
+        TEST(a_quota_that_is_used_up_is_enomem_for_that_guest),
+        TEST(random_calls_keep_all_second_stages_equal),
+    };
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+
+    host_reset();
+    engine_recording_reset();
+    return failures;
+}
