@@ -48,6 +48,22 @@ static bool has_reserved_bits(const struct unit *u, uint64_t entry, unsigned lev
     return entry & (entry_span(level) - 1) & BITS(51, 13); /* bit 12 of a large leaf is PAT */
 }
 
+/* The GPA of the guest's RAM at hpa.  Mostly it is the address that the second stage maps there, guess. */
+static bool ram_at(struct guest *owner, uint64_t hpa, uint64_t guess, uint64_t *gpa)
+{
+    uint64_t page = hpa & ~(PAGE_SIZE - 1), base, size, at, run;
+    *gpa = guess;
+    if (!platform_guest_ram(owner, guess & ~(PAGE_SIZE - 1), &at, &run) && at == page)
+        return true;
+    for (unsigned i = 0; platform_guest_region(owner, i, &base, &size); i++)
+        for (uint64_t done = 0; done < size && !platform_guest_ram(owner, base + done, &at, &run); done += run)
+            if (page - at < run) {
+                *gpa = base + done + (hpa - at);
+                return true;
+            }
+    return false;
+}
+
 /*
  * The checks of a first-stage entry in the order in which hardware makes them.  The entry is read where the second stage has it, which
  * is a guest's memory: it may change at any time, and only the report depends on it.
@@ -60,7 +76,10 @@ static bool entry_allows(const struct device *dev, uint64_t gpa, unsigned level,
         end->first_level = (uint8_t)level;
         return false;
     }
-    *entry = platform_load64((const uint64_t *)platform_virt(hpa & ~(PAGE_SIZE - 1)) + hpa % PAGE_SIZE / sizeof(uint64_t));
+    uint64_t ram;
+    *end = (struct walk_end){ 0 };
+    if (!ram_at(d->owner, hpa, gpa, &ram) || platform_guest_read(d->owner, ram, entry, sizeof *entry))
+        return false;
     *end = first_fails(level);
     if (!(*entry & FS_P) || has_reserved_bits(dev->unit, *entry, level) || !(*entry & FS_U))
         return false;

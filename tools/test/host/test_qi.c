@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* test_qi.c: invalidation descriptors bit by bit (VT-d 5.10 section 6.5.2), and a queue that meets every kind of trouble. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "iommu/registers.h"
+#include "iommu/unit.h"
+#include "tools/test/host/fake_unit.h"
+
+void engine_fault_sink(struct device *dev, const struct nidus_fault *fault) { (void)dev, (void)fault; }
+void engine_fault_lost(struct device *dev) { (void)dev; }
+
+static struct unit *u;
+
+static int setup(void **state)
+{
+    uint32_t length;
+    (void)state;
+    host_reset();
+    host_log_clear();
+    fake_unit_add();
+    const void *table = fake_dmar(&length, 1);
+    iommu_init(table, length, IOMMU_ERRATA_AUTO);
+    assert_null(iommu_unavailable());
+    u = units;
+    fake_forget();
+    host_log_clear();
+    return 0;
+}
+
+static void is(struct qi_descriptor d, uint64_t word0, uint64_t word1)
+{
+    assert_int_equal(d.word[0], word0);
+    assert_int_equal(d.word[1], word1);
+    assert_int_equal(d.word[2], 0);
+    assert_int_equal(d.word[3], 0);
+}
+
+static void test_layouts(void **state)
+{
+    (void)state;
+    is(qi_context_global(), 1 | 1 << 4, 0);
+    is(qi_context_device(0xabcd), 1 | 3 << 4 | 0xabcdULL << 32, 0);
+    is(qi_iotlb_global(), 2 | 1 << 4 | 3 << 6, 0);
+    is(qi_iotlb_domain(0x1234), 2 | 2 << 4 | 3 << 6 | 0x1234ULL << 16, 0);
+    is(qi_iotlb_pages(0x1234, 0xffff123456200000, 9), 2 | 3 << 4 | 3 << 6 | 0x1234ULL << 16, 0xffff123456200000 | 9);
+    is(qi_interrupts_global(), 4, 0);
+    is(qi_wait(0x12345678, 0x9abcdef0), 5 | 1 << 5 | 0x9abcdef0ULL << 32, 0x12345678);
+    is(qi_first_stage_all(0x1234, 0xfedcb), 6 | 2 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0);
+    is(qi_first_stage_pages(0x1234, 0xfedcb, 0x7000, 0, false), 6 | 3 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0x7000);
+    is(qi_first_stage_pages(0x1234, 0, 0x40000000, 18, true), 6 | 3 << 4 | 0x1234ULL << 16, 0x40000000 | 1 << 6 | 18);
+    is(qi_pasid_domain(0x1234), 7 | 0x1234ULL << 16, 0);
+    is(qi_pasid_global(), 7 | 3 << 4, 0);
+}
+
+/* A number that is too wide sets no bit of the field beside it. */
+static void test_fields_do_not_spill(void **state)
+{
+    (void)state;
+    is(qi_first_stage_pages(1, 0xfff00000, 0x1fff, 0x40, false), 6 | 3 << 4 | 1 << 16, 0x1000);
+}
+
+static void test_one_submission_one_tail_write(void **state)
+{
+    (void)state;
+    for (uint16_t did = 1; did <= 512; did++)
+        qi_add(u, qi_iotlb_domain(did));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake.dones, 512);
+    is(fake.done[511], qi_iotlb_domain(512).word[0], 0);
+}
+
+/* More than the ring holds goes in steps; none is lost, none is overwritten before it was fetched. */
+static void test_more_than_the_ring_holds(void **state)
+{
+    (void)state;
+    for (uint16_t did = 0; did < 3000; did++)
+        qi_add(u, qi_iotlb_domain(did));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake.tail_writes, 3);
+    assert_int_equal(fake.dones, 3000);
+    for (uint16_t did = 0; did < 3000; did++)
+        assert_int_equal(fake.done[did].word[0], qi_iotlb_domain(did).word[0]);
+}
+
+/* A descriptor that the unit refuses is named and taken out; the others happen, the caller learns of it, and the queue goes on. */
+static void test_refused_descriptor(void **state)
+{
+    (void)state;
+    fake.refuses = 1;
+    qi_add(u, qi_iotlb_domain(1));
+    qi_add(u, qi_iotlb_domain(2));
+    qi_add(u, qi_iotlb_domain(3));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
+    assert_int_equal(fake_found(qi_iotlb_domain(2)), -1);
+    assert_int_equal(fake_found(qi_iotlb_domain(3)), 1);
+    assert_true(host_log_has("(0x200e2 0x0): invalid type or granularity"));
+    assert_int_equal(host_log_lines(), 1);
+    assert_false(u->dead);
+    qi_add(u, qi_iotlb_domain(4));
+    assert_int_equal(qi_finish(u), 0);
+}
+
+static void test_timed_out_device_tlb(void **state)
+{
+    (void)state;
+    fake.timing_out = true;
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_true(host_log_has("source-id 0x1234"));
+    assert_false(u->dead);
+    qi_add(u, qi_iotlb_domain(2));
+    assert_int_equal(qi_finish(u), 0);
+}
+
+/* No answer: bounded, said once, and never spoken to again; Bus Master of its devices goes off. */
+static void test_silent_unit(void **state)
+{
+    (void)state;
+    struct host_function *f = host_function_add(0, 0x0020);
+    struct device dev = { .segment = 0, .source_id = 0x0020 };
+    f->bus_master = true;
+    dev.unit = u;
+    u->devices = &dev;
+    fake.silent = true;
+    uint64_t start = platform_time_ns();
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_in_range(platform_time_ns() - start, 900000000, 1200000000);
+    assert_true(u->dead);
+    assert_false(f->bus_master);
+    assert_int_equal(host_log_lines(), 1);
+    assert_true(host_log_has("unit 0 at 0xfed90000: it did not answer"));
+    unsigned writes = fake.tail_writes;
+    qi_add(u, qi_iotlb_domain(2));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_int_equal(fake.tail_writes, writes);
+    assert_int_equal(host_log_lines(), 1);
+    u->devices = NULL;
+}
+
+/* Its status of a request that timed out may still be written: not into memory that was given back. */
+static void test_late_status(void **state)
+{
+    (void)state;
+    fake.silent = true;
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    fake.silent = false;
+    fake.registers.write(NULL, REG_IQT, 8, fake_get64(REG_IQT));
+    assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_fields_do_not_spill),
+        cmocka_unit_test_setup_teardown(test_one_submission_one_tail_write, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_more_than_the_ring_holds, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_refused_descriptor, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_timed_out_device_tlb, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_silent_unit, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_late_status, setup, fake_units_free),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
