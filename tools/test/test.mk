@@ -20,13 +20,27 @@ $(HOST_DIR)/obj/%.c.o: %.c | $(B)/inih.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_FLAGS) -MF $(@:.o=.d) -c -o $@ $<
 
+# kernel/abi against Linux's own headers.  Debian 12's are too old; newer ones are unpacked, not installed.
+$(B)/linux/include/linux/iommufd.h: tools/deps/fetch | $(B)/deps.stamp
+	@rm -rf $(B)/linux && mkdir -p $(B)/linux
+	$(Q)deb=$$(tools/deps/fetch deb trixie-backports linux-libc-dev) && dpkg-deb -x $$deb $(B)/linux/deb
+	$(Q)ln -s deb/usr/include $(B)/linux/include && touch $@
+
+$(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h $(B)/linux/include/linux/iommufd.h
+	@mkdir -p $(@D)
+	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
+	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
+
 TEST = B=$(B) HOST_TESTS="$(HOST_TESTS)" tools/test/test $(if $T,-k $T)
 
-.PHONY: test test-host test-boot
+.PHONY: test test-host test-boot test-abi
+test-abi: $(HOST_DIR)/abi-check
+	$(Q)$(TEST) abi
+
 test-host: $(HOST_BIN)
 	$(Q)$(TEST) host
 test-boot: $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot
 
-test: $(HOST_BIN) $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host qemu boot
+test: $(HOST_BIN) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host abi qemu boot
