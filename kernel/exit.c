@@ -100,6 +100,7 @@ void exit_handle(struct guest *g, const struct vcpu_exit *exit)
 {
     switch (exit->kind) {
     case VCPU_EXIT_INTERRUPT:
+    case VCPU_EXIT_EVENT:
         break;
     case VCPU_EXIT_CALL:
         do_call(g, exit);

@@ -269,10 +269,12 @@ static void give_devices(struct guest *g)
 
 /* Creation. */
 
-/* Gives back what a guest that does not start had got. */
+/* Gives back what a guest that does not start had got; all of it, unless a unit no longer answers. */
 static void abandon(struct guest *g)
 {
-    if (g->iommu != NULL && iommu_context_block(g->iommu))
+    if (g->iommu != NULL && !iommu_context_block(g->iommu))
+        return;
+    if (g->iommu != NULL)
         iommu_context_destroy(g->iommu);
     if (g->memory.root != NULL)
         stage2_destroy(&g->memory);
@@ -365,6 +367,7 @@ void guest_end(struct guest *g, const char *why)
     guest_cpu->destroy(g->vcpu);
     g->vcpu = NULL;
     stage2_destroy(&g->memory);
+    memset(g->ram, 0, sizeof(g->ram));
     if (!blocked) {
         g->frames = NULL;
         log_line("guest %s: %s; a remapping unit did not confirm that its DMA has stopped: its memory is not used again", g->name, why);

@@ -25,9 +25,7 @@
 
 #define HEADER_BRIDGE  1u
 
-
 #define EXPRESS_CAPABILITIES 0x02u     /* bits 7:4: the kind of port */
-#define EXPRESS_UPSTREAM     5u
 #define EXPRESS_TO_PCI       7u
 #define EXPRESS_RELAXED_ORDERING (1u << 4)
 #define EXPRESS_STATUS_ERRORS    0xfu
@@ -46,7 +44,7 @@ _Static_assert(PCI_BAR0 + 4 * NIDUS_PCI_BARS <= PCI_EXPANSION_ROM, "six BARs");
 struct function {
     uint16_t segment, bdf;
     uint8_t first_below, last_below; /* bridge: the buses behind it */
-    bool bridge, express, to_pci, upstream;
+    bool bridge, express, to_pci;
     uint16_t acs;               /* offset of the ACS capability; 0: none */
 };
 _Static_assert(MAX_FUNCTIONS * sizeof(struct function) <= PAGE_SIZE << FUNCTIONS_ORDER, "the inventory's pages");
@@ -87,7 +85,6 @@ static void take_stock(uint16_t segment, uint16_t bdf, void *context)
     f->express = express != 0;
     unsigned kind = express != 0 ? pci_read(segment, bdf, express + EXPRESS_CAPABILITIES, 2) >> 4 & 15 : 0;
     f->to_pci = kind == EXPRESS_TO_PCI;
-    f->upstream = kind == EXPRESS_UPSTREAM;
     f->acs = pci_is_extended(segment, bdf) ? (uint16_t)pci_extended_capability(segment, bdf, EXTENDED_ACS) : 0;
 }
 
@@ -147,6 +144,16 @@ static const struct function *branch(const struct function *f, const struct func
     return f;
 }
 
+/* Behind a bridge to conventional PCI, requests carry the bridge's id: the remapping unit cannot tell whose they are. */
+static bool has_own_id(const struct function *f, char reason[160])
+{
+    for (const struct function *b = above(f); b != NULL; b = above(b))
+        if (b->to_pci || !b->express)
+            return refuse(reason, "it is behind the bridge %02x:%02x.%u to conventional PCI, whose id its requests carry",
+                          PCI_BUS(b->bdf), PCI_DEVICE(b->bdf), PCI_FUNCTION(b->bdf));
+    return true;
+}
+
 /* Do requests of a and of b reach the root complex without meeting?  Two branches on the root bus meet in the root
  * complex: an endpoint of the root complex in a slot of its own needs nothing, a port needs ACS. */
 static bool isolated(const struct function *a, const struct function *b, char reason[160])
@@ -154,9 +161,6 @@ static bool isolated(const struct function *a, const struct function *b, char re
     const struct function *common = above(a);
     while (common != NULL && !is_above(common, b))
         common = above(common);
-    if (common != NULL && (common->to_pci || !common->express))
-        return refuse(reason, "it shares the conventional PCI bus behind %02x:%02x.%u with a device of another guest",
-                      PCI_BUS(common->bdf), PCI_DEVICE(common->bdf), PCI_FUNCTION(common->bdf));
     const struct function *ends[2] = { branch(a, common), branch(b, common) };
     bool same_slot = ends[0]->bdf >> 3 == ends[1]->bdf >> 3;
     for (unsigned i = 0; i < 2; i++) {
@@ -279,7 +283,7 @@ bool pci_assign(struct guest *g, uint16_t segment, uint16_t bdf, struct nidus_gu
                                                                      "there is no such device");
     if (pci_is_bridge(segment, bdf))
         return refuse(reason, "it is a bridge");
-    if (!isolated_from_others(g, f, reason))
+    if (!has_own_id(f, reason) || !isolated_from_others(g, f, reason))
         return false;
     *device = (struct nidus_guest_device){ .vendor = (uint16_t)pci_read(segment, bdf, PCI_VENDOR_ID, 2),
                                            .device = (uint16_t)pci_read(segment, bdf, PCI_DEVICE_ID, 2),

@@ -24,16 +24,17 @@ static void tick(void)
 static void run_slice(struct guest *g)
 {
     struct vcpu_exit exit;
-    uint64_t start = time_ns();
+    uint64_t used, start = time_ns();
+    interrupts_take();          /* a tick of the slice before must not end this one */
     tick_arm(SLICE_NS);
     do {
         guest_cpu->enter(g->vcpu, &exit);
         exit_handle(g, &exit);
-    } while (g->state == GUEST_RUNNING && exit.kind != VCPU_EXIT_INTERRUPT);
-    uint64_t used = time_ns() - start;
+        used = time_ns() - start;
+    } while (g->state == GUEST_RUNNING && exit.kind != VCPU_EXIT_INTERRUPT && used < SLICE_NS);
     if (used > 2 * SLICE_NS)
         g->debt += used - SLICE_NS;
-    if (exit.kind == VCPU_EXIT_INTERRUPT)
+    if (exit.kind == VCPU_EXIT_INTERRUPT || used >= SLICE_NS)
         tick();
 }
 

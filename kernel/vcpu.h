@@ -24,6 +24,7 @@ enum vcpu_register {            /* in the order of their encoding */
 
 enum vcpu_exit_kind {
     VCPU_EXIT_INTERRUPT,        /* for nidus; already taken when enter returns */
+    VCPU_EXIT_EVENT,            /* one that the guest gets at its next entry: nothing to do */
     VCPU_EXIT_CALL,             /* VMMCALL or VMCALL */
     VCPU_EXIT_CPUID,
     VCPU_EXIT_HLT,

@@ -27,7 +27,13 @@
 #define DR7_START          0x400ull
 #define RFLAGS_START       0x2ull
 #define PAT_START          0x0007040600070406ull
+#define VECTOR_DB          1u
 #define VECTOR_PF          14u
+#define VECTOR_AC          17u
+#define ALL_EXCEPTIONS     (~0u & ~(1u << 2)) /* an NMI is none */
+/* Those that a guest can make the processor raise for ever while it delivers them, without a single instruction between: each
+ * must come out, so that an interrupt can. */
+#define ENDLESS_EXCEPTIONS ((1u << VECTOR_DB) | (1u << VECTOR_AC))
 #define EXCEPTIONS         32u
 #define INSTRUCTION_MAX    15u
 
@@ -145,11 +151,10 @@ static void set_intercepts(struct vmcb *c)
                     INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK_SWITCH |
                     INTERCEPT_FERR_FREEZE | INTERCEPT_SHUTDOWN;
     c->intercept4 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
-                    INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_RDTSCP | INTERCEPT_ICEBP | INTERCEPT_WBINVD |
+                    INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_RDTSCP | INTERCEPT_WBINVD |
                     INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED | INTERCEPT_XSETBV | INTERCEPT_RDPRU;
-    /* Until the guest has an IDT an exception is its end, and seen here it can be named.  Not #DB and NMI: the one is a
-     * trap, which cannot be run again, the other is nidus's. */
-    c->intercept_exception = ~((1u << 1) | (1u << 2));
+    /* Until the guest has an IDT an exception is its end, and seen here it can be named. */
+    c->intercept_exception = ALL_EXCEPTIONS;
 }
 
 static void set_start(struct vmcb *c, const struct vcpu_start *start)
@@ -333,7 +338,6 @@ static const struct exit_row {
     { SVM_EXIT_CLGI, VCPU_EXIT_UNDEFINED, 0, { 0 }, "CLGI" },
     { SVM_EXIT_SKINIT, VCPU_EXIT_UNDEFINED, 0, { 0 }, "SKINIT" },
     { SVM_EXIT_RDTSCP, VCPU_EXIT_UNDEFINED, 0, { 0 }, "RDTSCP" },
-    { SVM_EXIT_ICEBP, VCPU_EXIT_UNDEFINED, 0, { 0 }, "ICEBP" },
     { SVM_EXIT_WBINVD, VCPU_EXIT_OTHER, 0, { 0 }, "WBINVD, which would stall every guest (CLFLUSH is there)" },
     { SVM_EXIT_MONITOR, VCPU_EXIT_UNDEFINED, 0, { 0 }, "MONITOR" },
     { SVM_EXIT_MWAIT, VCPU_EXIT_UNDEFINED, 0, { 0 }, "MWAIT" },
@@ -344,18 +348,28 @@ static const struct exit_row {
 };
 
 static const char *const exception_names[EXCEPTIONS] = {
-    [0] = "divide error", [3] = "breakpoint", [4] = "overflow", [5] = "BOUND range exceeded", [6] = "undefined instruction",
+    [0] = "divide error", [1] = "debug", [3] = "breakpoint", [4] = "overflow", [5] = "BOUND range exceeded", [6] = "undefined instruction",
     [7] = "no FPU", [8] = "double fault", [10] = "invalid TSS", [11] = "segment not present", [12] = "stack fault",
     [13] = "general protection", [14] = "page fault", [16] = "x87 error", [17] = "misaligned access", [19] = "SSE error",
 };
 
-/* An exception that was seen because the guest had no IDT.  false: it has one by now, and may go on to take it. */
-static bool decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *exit)
+/* A guest that has an IDT gets its exception: a fault by running the instruction again without the intercept. */
+static void pass_exception(struct vmcb *c, unsigned vector, struct vcpu_exit *exit)
+{
+    exit->kind = VCPU_EXIT_EVENT;
+    c->intercept_exception = INTERCEPT_MC | ENDLESS_EXCEPTIONS;
+    if (vector == VECTOR_DB)
+        c->event_inject = EVENT_VALID | EVENT_EXCEPTION | vector;
+    else if (vector == VECTOR_AC)
+        c->event_inject = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | vector; /* the error code is always 0 */
+}
+
+static void decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
     if (c->idtr.limit != 0) {
-        c->intercept_exception = INTERCEPT_MC;
-        return false;
+        pass_exception(c, vector, exit);
+        return;
     }
     exit->kind = VCPU_EXIT_CRASH;
     uint64_t error = c->exit_info1;
@@ -363,11 +377,10 @@ static bool decode_exception(struct vcpu *v, unsigned vector, struct vcpu_exit *
         const char *access = error & PF_FETCH ? "fetch" : error & PF_WRITE ? "write" : "read";
         format_text(exit->text, sizeof(exit->text), "page fault (%s, %s) at 0x%llx, and it has no IDT", access,
                     error & PF_PRESENT ? "not allowed" : "not present", (unsigned long long)c->exit_info2);
-        return true;
+        return;
     }
     const char *name = exception_names[vector] != NULL ? exception_names[vector] : "exception";
     format_text(exit->text, sizeof(exit->text), "%s (vector %u), and it has no IDT", name, vector);
-    return true;
 }
 
 /* Length of the instruction that left, and what only its bytes say.  false: they are not what row says. */
@@ -422,29 +435,28 @@ static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_e
     }
 }
 
-/* What made the guest leave.  false: nothing that anyone needs to hear of. */
-static bool decode(struct vcpu *v, struct vcpu_exit *exit)
+/* What made the guest leave. */
+static void decode(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
     *exit = (struct vcpu_exit){ .kind = VCPU_EXIT_OTHER, .raw = c->exit_code };
-    if (exit->raw == SVM_EXIT_MC) {
+    if (exit->raw == SVM_EXIT_MC)
         __asm__ volatile("int $18"); /* the machine check itself was swallowed with the exit */
-        return false;
+    if (exit->raw - SVM_EXIT_EXCEPTION < EXCEPTIONS) {
+        decode_exception(v, (unsigned)(exit->raw - SVM_EXIT_EXCEPTION), exit);
+        return;
     }
-    if (exit->raw - SVM_EXIT_EXCEPTION < EXCEPTIONS)
-        return decode_exception(v, (unsigned)(exit->raw - SVM_EXIT_EXCEPTION), exit);
     for (unsigned i = 0; i < sizeof(exit_rows) / sizeof(exit_rows[0]); i++)
         if (exit_rows[i].code == exit->raw) {
             decode_row(v, &exit_rows[i], exit);
-            return true;
+            return;
         }
     if (exit->raw == ~0ull) {
         exit->kind = VCPU_EXIT_CRASH;
         format_text(exit->text, sizeof(exit->text), "control registers that contradict each other");
     } else {
-        format_text(exit->text, sizeof(exit->text), "unknown exit 0x%llx", (unsigned long long)exit->raw);
+        format_text(exit->text, sizeof(exit->text), "what gives the unknown exit 0x%llx", (unsigned long long)exit->raw);
     }
-    return true;
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
@@ -458,13 +470,12 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
     load_rest(v);
-    do {
-        svm_enter(v->phys, v->gpr, platform_phys(&pages->host));
-        c->tlb_control = 0;
-        keep_event(c);
-        if (c->exit_code == SVM_EXIT_INTR)
-            interrupts_take();
-    } while (!decode(v, exit));
+    svm_enter(v->phys, v->gpr, platform_phys(&pages->host));
+    c->tlb_control = 0;
+    keep_event(c);
+    if (c->exit_code == SVM_EXIT_INTR)
+        interrupts_take();
+    decode(v, exit);
 }
 
 static uint64_t get(struct vcpu *v, enum vcpu_register r)
