@@ -12,7 +12,8 @@ void check_step(const char *number, const char *title)
 {
     step = number;
     line = 0;
-    printf("step %s: %s\n", number, title);
+    if (title)
+        printf("step %s: %s\n", number, title);
 }
 
 static void print_line(const char *verdict, const char *format, va_list arguments)

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The lines that follow are number.1, number.2, … */
+/* The lines that follow are number.1, number.2, …  title NULL: no line of its own. */
 void check_step(const char *number, const char *title);
 
 /* One line: ok or FAIL.  The text says what was tried and, where it is not as expected, what was expected and what came.  Gives `ok`. */

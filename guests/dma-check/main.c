@@ -128,7 +128,7 @@ int main(void)
         return 2;
     if (plan.no_devices)
         return no_devices();
-    check_step("0", "the devices");
+    check_step("0", NULL);
     if (!rig_open(&rig))
         return check_summary();
     if (plan.busy)

@@ -78,12 +78,13 @@ enum ndma_status dma_sum(struct rig *r, uint64_t from, uint32_t length, uint64_t
 /* What a fault has to be.  Fields are those of struct nidus_fault. */
 struct fault_want {
     uint8_t reason;
+    uint8_t other_reason;       /* also right; 0: none */
     uint8_t access;
     uint8_t stage;
     uint8_t level;
     uint8_t first_level;
     bool has_gpa;
-    uint64_t addr;              /* compared in bits 47:12: hardware need not record more (spec 11.4.14) */
+    uint64_t addr;              /* compared in bits 47:12: hardware need not record more (spec 11.4.14); an interrupt: in its index */
     uint64_t gpa;               /* its page */
 };
 
@@ -91,15 +92,23 @@ struct fault_want {
 void faults_drop(void);
 /* Reads the next record of `device`.  false: there is none; *lost: records were lost since the last call. */
 bool faults_next(const struct nidus_guest_device *device, struct nidus_fault *fault, bool *lost);
-bool fault_is(const struct nidus_fault *fault, const struct fault_want *want);
-void fault_want_describe(const struct fault_want *want, char *out, size_t size);
+
+/* Does what is to be refused.  NULL: the device was refused as it should be; else what happened instead. */
+typedef const char *(*provocation)(struct rig *r, const void *context);
 
 /*
- * Runs dma once or, where other guests' faults pushed ours out of the unit's records, a few times, and checks that it is
- * refused with the fault `want`.  untouched (may be NULL) is then asked whether memory is as it was.  One check line.
+ * Provokes a fault once or, where other guests' faults pushed ours out of the unit's records, a few times, and checks that the record is
+ * `want`.  untouched (may be NULL) is then asked whether memory is as it was.  One check line.
  */
+void expect_fault_from(struct rig *r, const struct nidus_guest_device *device, provocation provoke, const void *context,
+                       const struct fault_want *want, bool (*untouched)(void), const char *what);
+/* The same with an operation of nidus-dma, whose status has to be SRC_ERROR or DST_ERROR. */
 void expect_fault(struct rig *r, const struct ndma_descriptor *dma, const struct fault_want *want, bool (*untouched)(void),
                   const char *what);
+/* The same with a NOP of nidus-dma, whose ring at bus address `ring` cannot be read. */
+void expect_ring_fault(struct rig *r, uint64_t ring, const struct fault_want *want, bool (*untouched)(void), const char *what);
+/* The same with 64 bytes that edu writes. */
+void expect_edu_fault(struct rig *r, const struct fault_want *want, bool (*untouched)(void), const char *what);
 
 /* All memory that is free becomes guard memory with a pattern; guard_intact looks at every byte of it. */
 void guard_raise(void);

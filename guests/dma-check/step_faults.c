@@ -4,7 +4,6 @@
 
 #include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
-#include "guests/runtime/fault.h"
 
 /* Fault reasons, spec 5.10 table 30. */
 #define PASID_NOT_PRESENT  0x59
@@ -127,12 +126,7 @@ static void root_beyond_memory(struct rig *r)
         .reason = SECOND_NOT_PRESENT, .access = NIDUS_FAULT_READ, .stage = SECOND, .level = absent_level(end),
         .first_level = 4, .has_gpa = true, .addr = IOVA_RING, .gpa = end,
     };
-    struct ndma_descriptor nop = { .op = NDMA_NOP };
-    char expected[160], got[160] = "no fault record";
-    struct nidus_fault fault;
-    enum ndma_status status;
     uint32_t hwpt;
-    bool lost, found;
     int error = iommufd_hwpt_alloc_nested(r->dma.device->id, rig_parent(r), end, &hwpt);
 
     if (error == 0)
@@ -141,61 +135,31 @@ static void root_beyond_memory(struct rig *r)
         check(false, "a top table at GPA 0x%llx: HWPT_ALLOC or attach: %s", (unsigned long long)end, errno_name(error));
         return;
     }
-    faults_drop();
-    ndma_start(&r->dma, IOVA_RING, 1);
-    status = ndma_run(&r->dma, &nop);
-    found = faults_next(r->dma.device, &fault, &lost);
-    if (found)
-        fault_describe(&fault, got, sizeof(got));
-    fault_want_describe(&want, expected, sizeof(expected));
-    check(status == NDMA_RING_ERROR && found && fault_is(&fault, &want) && guard_intact(),
-          "a top table at GPA 0x%llx: %s, %s (expected %s)", (unsigned long long)end, ndma_status_name(status), got, expected);
+    expect_ring_fault(r, IOVA_RING, &want, guard_intact, "a top table behind the guest's memory");
     must(space_attach(&s), "attach of the table that was attached before");
     must(iommufd_destroy(hwpt) == 0, "DESTROY of a nested HWPT that nothing uses");
 }
 
 static void edu_faults(struct rig *r)
 {
-    struct fault_want want = { .reason = FIRST_NOT_PRESENT, .access = NIDUS_FAULT_WRITE, .stage = FIRST, .level = 1 };
-    char expected[160], got[160] = "no fault record";
-    struct nidus_fault fault;
-    bool lost, found;
+    struct fault_want want = {
+        .reason = FIRST_NOT_PRESENT, .access = NIDUS_FAULT_WRITE, .stage = FIRST, .level = 1, .addr = SMALL + 2 * FRAME_SIZE
+    };
 
-    if (!r->has_edu) {
-        check_skip("edu: this guest has none");
-        return;
-    }
-    want.addr = SMALL + 2 * FRAME_SIZE;
-    faults_drop();
-    must(edu_write_memory(&r->edu, want.addr, 0, 64), "edu's transfer ends within 3 s");
-    found = faults_next(r->edu.device, &fault, &lost);
-    if (found)
-        fault_describe(&fault, got, sizeof(got));
-    fault_want_describe(&want, expected, sizeof(expected));
-    check(found && fault_is(&fault, &want) && guard_intact(), "edu, no page: %s (expected %s)", got, expected);
+    expect_edu_fault(r, &want, guard_intact, "edu, no page");
 }
 
 /* A detached device is as blocked as one that never was attached. */
 static void detached(struct rig *r)
 {
     struct fault_want want = { .reason = PASID_NOT_PRESENT, .access = NIDUS_FAULT_READ, .addr = IOVA_RING };
-    struct ndma_descriptor nop = { .op = NDMA_NOP };
-    char got[160] = "no fault record";
-    struct nidus_fault fault;
-    enum ndma_status status;
-    bool lost, found;
-    int error = iommufd_detach(r->dma.device->id);
+    int error;
 
-    must(pci_enable(r->dma.device) == 0, "Bus Master set by PCI_CONFIG_WRITE");
-    faults_drop();
-    ndma_start(&r->dma, IOVA_RING, 1);
-    status = ndma_run(&r->dma, &nop);
-    found = faults_next(r->dma.device, &fault, &lost);
-    if (found)
-        fault_describe(&fault, got, sizeof(got));
-    check(error == 0 && status == NDMA_RING_ERROR && found && fault_is(&fault, &want) && guard_intact(),
-          "after detach (%s): %s, %s", errno_name(error), ndma_status_name(status), got);
     ndma_reset(&r->dma);
+    error = iommufd_detach(r->dma.device->id);
+    check(error == 0, "detach of nidus-dma: %s", errno_name(error));
+    must(pci_enable(r->dma.device) == 0, "Bus Master set by PCI_CONFIG_WRITE");
+    expect_ring_fault(r, IOVA_RING, &want, guard_intact, "after it, nidus-dma reads its ring");
 }
 
 void step_faults(struct rig *r)

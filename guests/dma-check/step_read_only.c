@@ -10,7 +10,6 @@
 
 #include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
-#include "guests/runtime/fault.h"
 
 #define READ   NIDUS_IOAS_MAP_READABLE
 #define WRITE  NIDUS_IOAS_MAP_WRITEABLE
@@ -110,14 +109,18 @@ static void table_in_read_only_page(struct rig *r)
         .first_level = 1, .has_gpa = true, .addr = iova, .gpa = ALIAS,
     };
     uint8_t *target = frames_need(FRAME_SIZE, FRAME_SIZE, "a page");
-    uint64_t *entry = (uint64_t *)page, before = gpa_of(target) | RW | PT_PRESENT;
+    uint64_t *entry = (uint64_t *)page, before = gpa_of(target) | RW | PT_PRESENT, table;
+    volatile uint64_t *directory;
 
     *entry = before;
     space_map(&s, iova, gpa_of(target), FRAME_SIZE, FRAME_SIZE, RW);
-    pgtable_write(pgtable_entry(&s.table, iova, 2), ALIAS | RW | PT_PRESENT);
+    directory = pgtable_entry(&s.table, iova, 2);
+    table = pgtable_read(directory);
+    pgtable_write(directory, ALIAS | RW | PT_PRESENT);
     space_invalidate(&s, 0, UINT64_MAX, false);
     expect_fault(r, &sum, &want, NULL, "a first-stage table in the read-only page");
     check(pgtable_read(entry) == before, "its entry is still 0x%llx", (unsigned long long)before);
+    pgtable_write(directory, table);
     ndma_pattern(page, 0, FRAME_SIZE, SEED);
     frames_free(target, FRAME_SIZE);
 }
@@ -170,7 +173,8 @@ void scenario_errata_demo(struct rig *r)
     const uint64_t iova = IOVA_LOW;
     uint8_t *other = frames_need(FRAME_SIZE, FRAME_SIZE, "a page");
     uint32_t ioas = guest_info->default_ioas;
-    uint64_t sum;
+    volatile uint64_t *directory;
+    uint64_t sum, table;
     int error;
 
     check_step("8", "what the rule of erratum 772415 protects from");
@@ -182,12 +186,15 @@ void scenario_errata_demo(struct rig *r)
     error = iommufd_ioas_map(ioas, ALIAS, gpa_of(page), FRAME_SIZE, READ);
     check_errno(error, 0, "a page of text is mapped for devices, read-only");
     space_map(&s, iova, gpa_of(other), FRAME_SIZE, FRAME_SIZE, RW);
-    pgtable_write(pgtable_entry(&s.table, iova, 2), ALIAS | RW | PT_PRESENT);
+    directory = pgtable_entry(&s.table, iova, 2);
+    table = pgtable_read(directory);
+    pgtable_write(directory, ALIAS | RW | PT_PRESENT);
     space_invalidate(&s, 0, UINT64_MAX, false);
     printf("before: \"%s\"\n", (const char *)page);
     dma_sum(r, iova, 64, &sum);
     printf("after:  \"%s\"\n", (const char *)page);
     faults_drop();
+    pgtable_write(directory, table);
     check(page[0] == 'g' && memcmp(page + 1, text + 1, sizeof(text) - 1) == 0,
           "one DMA later the read-only page %s", page[0] == 'g' ? "has changed: the unit set bit 5 of its first byte" : "is the same");
     space_close(&s);

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define INDEX_SHIFT 48      /* nidus_fault.addr of an interrupt request */
+
 const char *fault_reason(uint8_t code)
 {
     static const struct {
@@ -53,15 +55,17 @@ void fault_describe(const struct nidus_fault *f, char *out, size_t size)
 
 #define MORE(...) n += snprintf(out + n, (size_t)n < size ? size - (size_t)n : 0, __VA_ARGS__)
     if (f->stage == NIDUS_FAULT_STAGE_INTERRUPT) {
-        MORE("interrupt request");
+        MORE("interrupt request, index %u", (unsigned)(f->addr >> INDEX_SHIFT));
         return;
     }
     MORE("%s 0x%llx", access[f->access & 3], (unsigned long long)f->addr);
     if (f->stage != NIDUS_FAULT_STAGE_NONE)
-        MORE(", %s stage, level %u", f->stage == NIDUS_FAULT_STAGE_FIRST ? "first" : "second", f->level);
+        MORE(", %s stage", f->stage == NIDUS_FAULT_STAGE_FIRST ? "first" : "second");
+    if (f->level)
+        MORE(" level %u", f->level);
     if (f->flags & NIDUS_FAULT_GPA_VALID)
         MORE(", GPA 0x%llx", (unsigned long long)f->gpa);
     if (f->first_level)
-        MORE(" (first-stage table of level %u)", f->first_level);
+        MORE(" (a first-stage table of level %u)", f->first_level);
 #undef MORE
 }

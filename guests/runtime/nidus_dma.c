@@ -139,20 +139,27 @@ void ndma_pattern(void *to, uint64_t offset, size_t length, uint64_t seed)
     for (size_t done = 0; done < length; done += 8) {
         uint64_t word = pattern_word(seed, (offset + done) / 8);
 
-        memcpy((char *)to + done, &word, length - done < 8 ? length - done : 8);
+        if (length - done >= 8)
+            memcpy((char *)to + done, &word, 8);
+        else
+            memcpy((char *)to + done, &word, length - done);
     }
 }
 
 size_t ndma_pattern_check(const void *bytes, uint64_t offset, size_t length, uint64_t seed)
 {
     for (size_t done = 0; done < length; done += 8) {
-        uint64_t word = pattern_word(seed, (offset + done) / 8);
+        uint64_t word = pattern_word(seed, (offset + done) / 8), is;
+        const uint8_t *at = (const uint8_t *)bytes + done;
         size_t size = length - done < 8 ? length - done : 8;
 
-        if (memcmp((const char *)bytes + done, &word, size) == 0)
-            continue;
+        if (size == 8) {
+            memcpy(&is, at, 8);
+            if (is == word)
+                continue;
+        }
         for (size_t i = 0; i < size; i++)
-            if (((const uint8_t *)bytes)[done + i] != ((const uint8_t *)&word)[i])
+            if (at[i] != ((const uint8_t *)&word)[i])
                 return done + i;
     }
     return length;
@@ -163,7 +170,10 @@ void ndma_sum_add(struct ndma_sum *sum, const void *bytes, size_t length)
     for (size_t done = 0; done < length; done += 8) {
         uint64_t word = 0;
 
-        memcpy(&word, (const char *)bytes + done, length - done < 8 ? length - done : 8);
+        if (length - done >= 8)
+            memcpy(&word, (const char *)bytes + done, 8);
+        else
+            memcpy(&word, (const char *)bytes + done, length - done);
         sum->a += word;
         sum->b += sum->a;
     }
