@@ -91,6 +91,7 @@ static void take_stock(uint16_t segment, uint16_t bdf, void *context)
 void pci_assign_init(const struct boot_info *boot)
 {
     plan = boot;
+    function_count = held_count = 0;
     functions = platform_pages_alloc(NULL, FUNCTIONS_ORDER);
     if (functions != NULL)
         pci_for_each(take_stock, NULL);
