@@ -15,13 +15,13 @@
     .section .entry, "ax"
     .global kernel_entry
 kernel_entry:
-    jmp start
+    jmp .Lstart
     .balign 8
     .quad KERNEL_MAGIC
     .quad image_file_size
     .quad image_size
 
-start:
+.Lstart:
     cli
     cld
     mov     %rdi, %r14
@@ -59,10 +59,9 @@ start:
 
     mov     %r15, image_phys(%rip)
     mov     %rbx, %cr3
-    movabs  $high, %rax
+    movabs  $2f, %rax
     jmp     *%rax
-high:
-    lea     stacks+STACK_GUARD+STACK_SIZE(%rip), %rsp
+2:  lea     stacks+STACK_GUARD+STACK_SIZE(%rip), %rsp
     xor     %ebp, %ebp
     mov     %r14, %rdi
     call    kernel_main

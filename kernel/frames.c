@@ -87,6 +87,19 @@ static bool is_free_block(const struct zone *z, uint64_t phys, unsigned order)
            ((struct free_block *)phys_to_virt(phys))->order == order;
 }
 
+/* Does phys lie in a free block, of whatever order? */
+static bool is_free(const struct zone *z, uint64_t phys)
+{
+    for (unsigned order = 0; order <= FRAMES_MAX_ORDER; order++) {
+        uint64_t head = phys / block_size(order) * block_size(order);
+        if (head < z->base)
+            return false;
+        if (is_head(z, head) && ((struct free_block *)phys_to_virt(head))->order >= order)
+            return true;
+    }
+    return false;
+}
+
 uint64_t frames_alloc(unsigned order)
 {
     unsigned found = order;
@@ -111,7 +124,7 @@ void frames_free(uint64_t phys, unsigned order)
     struct zone *z = zone_of(phys);
     if (z == NULL || order > FRAMES_MAX_ORDER || phys % block_size(order) != 0 || !zone_holds(z, phys, block_size(order)))
         panic("frames_free: %#llx, order %u, is no block of RAM", (unsigned long long)phys, order);
-    if (is_head(z, phys))
+    if (is_free(z, phys))
         panic("frames_free: %#llx is free already", (unsigned long long)phys);
 
     free_pages += 1ULL << order;

@@ -128,12 +128,22 @@ void traps_init(void)
     pic_mask();
 }
 
+static bool is_overflow(uint64_t address)
+{
+    for (unsigned i = 0; i < STACKS; i++)
+        if (address - (uint64_t)stacks[i].guard < STACK_GUARD)
+            return true;
+    return false;
+}
+
 static _Noreturn void exception(const struct trap_frame *f)
 {
     const char *name = exception_names[f->vector];
     if (f->vector == VECTOR_PAGE_FAULT)
         panic_frame(f, "page fault: %s of %#llx%s", (f->error & 16) != 0 ? "fetch" : (f->error & 2) != 0 ? "write" : "read",
                     (unsigned long long)read_cr2(), (f->error & 1) != 0 ? ", not allowed" : "");
+    if (f->vector == VECTOR_DOUBLE_FAULT && is_overflow(read_cr2()))
+        panic_frame(f, "a stack overflowed");
     panic_frame(f, "%s, error %#llx", name, (unsigned long long)f->error);
 }
 
