@@ -2,7 +2,7 @@
 # Tests.  A host test is tools/test/host/test_NAME.c and test_NAME.mk; a boot test a Scenario in tools/test/boot/*.py.
 # T=NAME runs those whose name contains NAME.
 
-include $(wildcard tools/test/host/test_*.mk)
+include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -39,8 +39,8 @@ test-abi: $(HOST_DIR)/abi-check
 
 test-host: $(HOST_BIN)
 	$(Q)$(TEST) host
-test-boot: $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot
 
-test: $(HOST_BIN) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+test: $(HOST_BIN) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) host abi qemu boot
