@@ -7,8 +7,8 @@ V ?= 0
 Q := $(if $(filter 1,$V),,@)
 SHELL := /bin/sh
 # As many jobs as there are processors, unless -j says otherwise.
-ifeq ($(MAKELEVEL),0)
-MAKEFLAGS += $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
 endif
 
 # The compiler of everything that runs below an operating system: gcc or clang.
