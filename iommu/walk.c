@@ -86,6 +86,8 @@ static bool entry_allows(const struct device *dev, uint64_t gpa, unsigned level,
     if ((*entry & FS_ADDR) >= BIT(unit_address_width(dev->unit, d->table.levels)))
         return false;
     bool marks = !(*entry & FS_A) || (write && is_leaf(*entry, level) && !(*entry & FS_D));
+    if (marks && !(dev->unit->ecap & ECAP_SMPWCS)) /* 90h: a walk that does not snoop sets no bits */
+        return false;
     if (marks && !dev->unit->errata_772415 && !second_allows(d, gpa, STAGE2_READ | STAGE2_WRITE, &hpa, end)) {
         end->first_level = (uint8_t)level;
         return false;
