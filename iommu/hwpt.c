@@ -122,7 +122,7 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
 
     if (alloc->flags != 0 || alloc->data_len == 0 || !call->context->nested)
         return -NIDUS_EOPNOTSUPP;
-    if (parent->automatic || !parent->domain.nest_parent)
+    if (!parent->domain.nest_parent)
         return -NIDUS_EINVAL;
     if (alloc->data_type != NIDUS_HWPT_DATA_VTD_S1)
         return -NIDUS_EOPNOTSUPP;

@@ -258,14 +258,9 @@ int ioas_map_ram(struct iommu_context *c, struct ioas *ioas)
 
 int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *paging)
 {
-    for (const struct area *a = ioas->areas; a != NULL; a = a->next) {
-        int error = engine_domain_allows(&paging->domain, a->prot);
-
-        if (error != 0)
-            return error;
+    for (const struct area *a = ioas->areas; a != NULL; a = a->next)
         if (area_last(a) >= stage2_limit(&paging->domain.table))
             return -NIDUS_EADDRINUSE;
-    }
     for (const struct area *a = ioas->areas; a != NULL; a = a->next) {
         int error = domain_map(c, &paging->domain, a);
 

@@ -52,7 +52,7 @@ struct paging {
     struct object object;
     struct ioas *ioas;
     struct paging *next;        /* of the IOAS */
-    bool automatic;             /* made by attaching the IOAS; goes with the last device */
+    bool automatic;             /* made by attaching the IOAS, no nest parent; goes with the last device */
     struct domain domain;
 };
 

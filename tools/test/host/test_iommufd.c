@@ -749,6 +749,7 @@ static void an_iova_beyond_a_table_is_einval(void **state)
     assert_true(maps(hwpt, (1ULL << 48) - K4, 0, STAGE2_READ | STAGE2_WRITE));
     assert_int_equal(map_at(ioas, RW, 0, K4, -K4), -NIDUS_EINVAL);
     assert_int_equal(map_at(ioas, RW, 0, 2 * K4, -K4), -NIDUS_EOVERFLOW);
+    assert_int_equal(map_at(new_ioas(), RW, 0, 2 * K4, -K4), -NIDUS_EOVERFLOW); /* without any table, too */
 }
 
 static void an_area_beyond_the_new_table_is_eaddrinuse(void **state)
@@ -813,7 +814,8 @@ static void no_gap_is_enospc(void **state)
     struct area full = { .iova = 0, .length = (1ULL << 39) - K4, .prot = STAGE2_READ };
     object->areas = &full;
     assert_int_equal(map(ioas, RW, 0, 2 * K4, &iova), -NIDUS_ENOSPC);
-    assert_int_equal(map_at(ioas, RW, 0, K4, (1ULL << 39) - K4), 0);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, (1ULL << 39) - K4); /* the last page is one */
     assert_int_equal(map(ioas, RW, 0, K4, &iova), -NIDUS_ENOSPC);
     object->areas = full.next;
 }
@@ -936,6 +938,11 @@ static void nidus_lets_the_default_ioas_be_cut(void **state)
     assert_true(maps(hwpt, 2 * M1 + K4, 2 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
     assert_int_equal(unmap(ram_ioas, 0, M1, &bytes), 0); /* the front */
     assert_true(absent(hwpt, 0) && absent(hwpt, M1 - K4));
+    hwpt = new_plain(ram_ioas); /* a later table has what is left, where it was */
+    assert_true(absent(hwpt, 0) && absent(hwpt, 2 * M1));
+    assert_true(maps(hwpt, M1, M1, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, 2 * M1 + K4, 2 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, RAM - K4, RAM - K4, STAGE2_READ | STAGE2_WRITE));
     assert_int_equal(unmap(ram_ioas, RAM - M1, 2 * M1, &bytes), 0); /* the end, and beyond */
     assert_int_equal(bytes, M1);
     assert_int_equal(unmap(ram_ioas, 2 * M1, K4, NULL), -NIDUS_ENOENT);
@@ -1291,6 +1298,7 @@ static void a_failed_replace_keeps_the_old_attachment(void **state)
 {
     uint32_t parent = new_parent(ram_ioas), a = new_nested(parent), b = new_nested(parent);
     const int errors[] = { -NIDUS_EINVAL, -NIDUS_ENOSPC, -NIDUS_ENOMEM, -NIDUS_EIO };
+    uint64_t used;
 
     (void)state;
     assert_int_equal(attach(device_id, a, NULL), 0);
@@ -1300,9 +1308,11 @@ static void a_failed_replace_keeps_the_old_attachment(void **state)
         assert_int_equal(destroy(a), -NIDUS_EBUSY);
     }
     assert_int_equal(destroy(b), 0);
+    used = guest->bytes_used;
     engine_fail(ENGINE_ATTACH, 1, -NIDUS_ENOMEM, DAMAGE_NONE);
     assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_ENOMEM);
     assert_int_equal(destroy(a), -NIDUS_EBUSY);
+    assert_int_equal(guest->bytes_used, used); /* nor did an automatic HWPT stay */
 }
 
 static void references_follow_what_a_broken_unit_did(void **state)
