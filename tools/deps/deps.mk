@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: BSD-2-Clause
 # What the developer's machine needs: packages, and the two libraries that are built from source.
 
 B ?= build
