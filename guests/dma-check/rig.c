@@ -195,8 +195,11 @@ static uint8_t *piece(const struct scatter *m, uint64_t at, size_t *length)
 void scatter_read(const struct scatter *m, uint64_t at, void *to, size_t length)
 {
     for (size_t done = 0, n; done < length; done += n) {
+        const uint8_t *p;
+
         n = length - done;
-        memcpy((char *)to + done, piece(m, at + done, &n), n);
+        p = piece(m, at + done, &n);
+        memcpy((char *)to + done, p, n);
     }
 }
 
