@@ -40,7 +40,7 @@ test-abi: $(HOST_DIR)/abi-check
 test-host: $(HOST_BIN)
 	$(Q)$(TEST) host
 test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) boot
+	$(Q)$(TEST) boot mutants
 
 test: $(HOST_BIN) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host abi qemu boot
+	$(Q)$(TEST) host abi qemu boot mutants
