@@ -11,9 +11,6 @@ GUEST_CFLAGS = $(CFLAGS_COMMON) -nostdinc -isystem $(shell $(CC_TARGET) -print-f
                -mcmodel=small -fcf-protection=none -fno-stack-protector -fno-asynchronous-unwind-tables \
                -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -MMD -MP
 
-# A loop that is memcpy must not become a call of memcpy.
-$(B)/guests/runtime/string.c.o: GUEST_CFLAGS += -fno-builtin -O1
-
 GUEST_RUNTIME_OBJECTS := $(patsubst %,$(B)/%.o,$(wildcard guests/runtime/*.c guests/runtime/*.S))
 
 $(B)/guests/%.c.o: guests/%.c guests/guests.mk | $(B)/newlib/lib/libc.a
