@@ -170,7 +170,7 @@ static void report_scopes(const struct dmar *d, const struct dmar_structure *s)
     enum verdict verdict;
     while ((verdict = scope_step(d, s, &c)) != END) {
         if (verdict == DAMAGED_END) {
-            platform_log("DMAR: %s at offset 0x%x: the device scope at 0x%x does not fit in it; it and what follows it there is ignored",
+            platform_log("DMAR: %s at offset 0x%x: the device scope at 0x%x does not fit in it; it and what follows is ignored",
                          types[s->type].name, s->offset, c.offset);
             return;
         }

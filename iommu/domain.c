@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* domain.c: second-stage and first-stage tables, and the invalidations that a change of them takes (facts: VT-d 5.10 section 6.5.3.3, 6.8). */
+/* domain.c: second-stage and first-stage tables, and the invalidations that a change of them takes (VT-d 5.10 section 6.5.3.3). */
 #include "iommu/attach.h"
 #include "iommu/registers.h"
 #include "iommu/tables.h"

@@ -11,7 +11,7 @@
 #define SECOND    NIDUS_FAULT_STAGE_SECOND
 #define INTERRUPT NIDUS_FAULT_STAGE_INTERRUPT
 
-/* Fault reason codes, spec 5.10 table 30, and 5.1.4 for interrupts. */
+/* Fault reason codes, VT-d 5.10 section 7.1.3, and 5.1.4.1 for interrupts. */
 static const struct fault_reason reasons[256] = {
     [0x20] = { "reserved bits set in the interrupt request", INTERRUPT, false },
     [0x21] = { "interrupt index beyond the remapping table", INTERRUPT, false },
@@ -96,7 +96,7 @@ static const char *const access_names[] = {
 };
 _Static_assert(NIDUS_FAULT_READ == 2 && NIDUS_FAULT_ATOMIC == 3, "T1 is the upper bit of {T1, T2}");
 
-/* Records have the address cut to the widest second stage (11.4.14): a nested IOVA of the upper half gets its sign back. */
+/* Records have the address cut to the widest second stage (11.4.7.6): a nested IOVA of the upper half gets its sign back. */
 static uint64_t full_address(const struct device *dev, uint64_t addr, uint8_t code)
 {
     uint64_t top = dev && dev->first && code != NOT_CANONICAL ? BIT(dev->first->levels == 5 ? 56 : 47) : 0;

@@ -5,7 +5,7 @@
 #include "iommu/tables.h"
 #include "iommu/unit.h"
 
-/* Descriptors, 6.5.2.1 to 6.5.2.8: bits of word 0, then of word 1. */
+/* Descriptors, 6.5.2.1 to 6.5.2.9: bits of word 0, then of word 1. */
 #define QI_TYPE          BITS(3, 0)
 #define     QI_CONTEXT      1u
 #define     QI_IOTLB        2u
@@ -157,7 +157,7 @@ static void append_wait(struct unit *u)
     unit_write64(u, REG_IQT, place(IQ_256_OFFSET, u->qi.tail));
 }
 
-static const char *const iqe_reasons[16] = { /* 11.4.7.3 */
+static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
     "no information", "invalid tail", "it could not be fetched", "invalid type or granularity", "reserved bits set",
     "wrong descriptor width", "misaligned tail", "invalid translation table mode",
     [8 ... 15] = "unknown reason",

@@ -90,7 +90,7 @@
 #define REG_IRTA    0x0b8u
 #define     IRTA_S              BITS(3, 0)      /* 2^(S+1) entries */
 
-/* A fault record, at 16 x FRO + 16 x its number, 11.4.14. */
+/* A fault record, at 16 x FRO + 16 x its number, 11.4.7.6. */
 #define FRCD_SIZE   16u
 #define FRCD_LOW    0u
 #define     FRCD_FI             BITS(63, 12)

@@ -27,7 +27,7 @@
 #define SOURCE_BUS            BITS(15, 8)
 #define SOURCE_HALF           BIT(7)
 
-/* 7.2.5 of the spec: where the unit does not snoop these tables, a store has to reach memory before the unit may look. */
+/* ECAP.C=0, 11.4.3: the unit does not snoop these tables, so a store has to reach memory before it may look. */
 static void written(const struct unit *u, const volatile void *entry, size_t size)
 {
     if (!(u->ecap & ECAP_C))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * tables.h: what a unit reads to find a request's page tables: root, context, PASID directory, PASID table
- * (VT-d 5.10 sections 9.1 to 9.6, scalable mode).
+ * (VT-d 5.10 sections 9.2, 9.4 to 9.6: scalable mode).
  *
  * Hardware may read an entry at any moment, in 16-byte pieces.  So its words are of a type that a plain store to
  * does not compile, and the only ways to write one are hw_store and hw_store_pair.
@@ -32,10 +32,10 @@ static inline void hw_store_pair(struct hw_word *word, uint64_t low, uint64_t hi
     platform_store128((volatile uint64_t *)&word->value, low, high);
 }
 
-struct root_entry {                 /* 9.1; index: bus */
+struct root_entry {                 /* 9.2; index: bus */
     struct hw_word half[2];         /* devices 0 to 15, 16 to 31 */
 };
-_Static_assert(sizeof(struct root_entry) == 16, "9.1");
+_Static_assert(sizeof(struct root_entry) == 16, "9.2");
 
 struct context_entry {              /* 9.4; index: device and function, 128 in a table */
     struct hw_word word[4];
