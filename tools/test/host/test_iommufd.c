@@ -1928,6 +1928,63 @@ static void random_calls_keep_all_second_stages_equal(void **state)
     assert_true(areas > 100);
 }
 
+/* A word of a payload: an id, a flag, a size, an address, or anything. */
+static uint32_t random_word(void)
+{
+    const uint32_t often[] = { 0, 1, 2, 24, 40, 48, 57, 0x1000, 0x2000, DATA, RAM - 0x1000, UINT32_MAX };
+
+    switch (random_below(8)) {
+    case 0:  return (uint32_t)random_below(UINT64_MAX);
+    case 1:
+    case 2:
+    case 3:  return (uint32_t)random_below(16);
+    default: return often[random_below(sizeof(often) / sizeof(often[0]))];
+    }
+}
+
+/* Whatever is called, in whatever order, with memory failing and units not answering: the sanitizers, the engine's contract and the
+ * teardown's accounting find nothing, and every answer is 0 or an errno. */
+static void random_payloads_do_no_harm(void **state)
+{
+    const uint32_t numbers[] = {
+        NIDUS_CALL_ATTACH, NIDUS_CALL_DETACH, NIDUS_CALL_DESTROY, NIDUS_CALL_IOAS_ALLOC, NIDUS_CALL_IOAS_MAP, NIDUS_CALL_IOAS_UNMAP,
+        NIDUS_CALL_HWPT_ALLOC, NIDUS_CALL_GET_HW_INFO, NIDUS_CALL_HWPT_INVALIDATE, NIDUS_CALL_FAULT_READ,
+    };
+    const int errors[] = { -NIDUS_ENOMEM, -NIDUS_EINVAL, -NIDUS_ENOSPC, -NIDUS_EIO };
+    unsigned succeeded[sizeof(numbers) / sizeof(numbers[0])] = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 60000; i++) {
+        uint32_t payload[12];
+        unsigned n = (unsigned)random_below(sizeof(numbers) / sizeof(numbers[0]));
+        enum engine_call broken = random_below(2) == 0 ? ENGINE_ATTACH : ENGINE_FIRST_INIT;
+        int64_t result;
+
+        if (i % 3 == 0) /* a first stage, or an entry of an invalidation, that may be good */
+            for (unsigned w = 0; w < 6; w++) {
+                uint32_t word = random_word();
+
+                platform_guest_write(guest, DATA + 4 * w, &word, 4);
+            }
+        for (unsigned w = 0; w < 12; w++)
+            payload[w] = random_below(3) == 0 ? 0 : random_word();
+        payload[0] = n < 2 ? 12 : random_below(8) == 0 ? random_word() : 0;
+        for (unsigned e = 0; n >= 2 && payload[0] == 0 && e < sizeof(envelopes) / sizeof(envelopes[0]); e++)
+            if (envelopes[e].number == numbers[n])
+                payload[0] = envelopes[e].known;
+        host_fail_allocation(random_below(10) == 0 ? 1 + random_below(6) : 0);
+        if (random_below(10) == 0)
+            engine_fail(broken, 1, errors[random_below(4)], DAMAGE_NONE);
+        result = call_at(numbers[n], random_below(40) == 0 ? RAM - 48 : PAYLOAD, payload, sizeof(payload), 1 + random_below(4));
+        host_fail_allocation(0);
+        assert_true(result <= 0 && result > -4096);
+        succeeded[n] += result == 0;
+    }
+    engine_fail(ENGINE_NONE, 0, 0, DAMAGE_NONE);
+    for (unsigned n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++)
+        {assert_true(succeeded[n] > 0);print_message("%x %u\n",numbers[n],succeeded[n]);}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -2023,6 +2080,7 @@ int main(void)
         TEST(calls_without_memory_leave_nothing),
         TEST(a_quota_that_is_used_up_is_enomem_for_that_guest),
         TEST(random_calls_keep_all_second_stages_equal),
+        TEST(random_payloads_do_no_harm),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
 

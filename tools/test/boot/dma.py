@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""dma-check through nested tables: the demonstration, the erratum on every kind of CPU, guests that end while DMA runs."""
+import os
+
+import machine
+
+from . import Scenario, guest
+
+ALPHA = ["00:04.0", "00:05.0"]
+BETA = ["00:06.0", "00:07.0"]
+SPR = {"cpu": machine.SAPPHIRE_RAPIDS}
+NO_FAILURE = [r"panic", r"\| FAIL "]
+
+
+def poweroff(*sections, **system):
+    keys = "".join(f"{key.replace('_', '-')} = {value}\n" for key, value in dict(at_end="poweroff", **system).items())
+    return "[system]\n" + keys + "".join(sections)
+
+
+def default_conf():
+    with open(os.path.join(machine.TOP, "tools", "image", "nidus.conf"), encoding="ascii") as f:
+        return f.read()
+
+
+def all_steps(name):
+    return [rf" {name}\| step {n}: " for n in range(1, 10)] + [rf" {name}\| dma-check: [1-9]\d* ok, 0 failed",
+                                                              rf"guest {name}: exited with code 0"]
+
+
+def one(name, args, *expect, system=None, guest_keys=None, **more):
+    """One guest on edu and nidus-dma, which says that all is well."""
+    return Scenario("dma-" + name, forbid=NO_FAILURE,
+                    conf=poweroff(guest("a", devices=ALPHA, args=args, **(guest_keys or {})), **(system or {})),
+                    expect=[*expect, r" a\| dma-check: [1-9]\d* ok, 0 failed", r"nidus: 1 guests? ended, 0 failed"], **more)
+
+
+def busy(name, how, end, **more):
+    """Guest a ends somehow while its device writes; guest b, which uses the same IOVAs, does not notice."""
+    return Scenario("dma-" + name, conf=poweroff(guest("a", devices=ALPHA, args=how), guest("b", devices=BETA)),
+                    forbid=NO_FAILURE, expect=[r" a\| dma-check: now ", *end], also=[all_steps("b")], **more)
+
+
+STOPPED = r"; DMA of its devices is stopped and blocked$"
+SCRUBBED = r"guest a: its 64 MiB are scrubbed and free$"
+
+SCENARIOS = [
+    Scenario("demo", conf=default_conf(), forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],
+             also=[all_steps("alpha"), all_steps("beta")]),
+
+    one("errata-no", "step=2 errata=0"),
+    one("errata-model-143", "step=2 errata=1", r"erratum 772415 in force", machine=SPR),
+    one("errata-switched-on", "step=2 errata=1", r"erratum 772415 in force", system={"errata_772415": "on"}),
+    one("errata-switched-off", "step=2 errata=0", system={"errata_772415": "off"}, machine=SPR),
+    one("errata-refuses-read-only", "refuse-readonly", machine=SPR),
+    one("errata-shown", "errata-demo", system={"errata_772415": "off"},
+        machine=dict(SPR, iommu={"x-errata-772415": "on"})),
+    one("read-only-without-nested", "readonly", guest_keys={"nested": "off"}),
+    one("unit-without-nested", "no-nested", r"second stage only \(no ECAP\.NEST\)",
+        machine={"iommu": {"x-nested": "off", "x-flts": "off"}}),
+    one("bad-payloads", "bad-payloads"),
+
+    busy("guest-exits", "exit-busy", [r"guest a: exited with code 0" + STOPPED, SCRUBBED, r"nidus: 2 guests ended, 0 failed"]),
+    busy("guest-crashes", "crash", [r"guest a: .*" + STOPPED, SCRUBBED, r"nidus: 2 guests ended, 1 failed"]),
+    busy("guest-spins", "spin", [], ending="running"),
+]
