@@ -121,7 +121,9 @@ static void bad_ioas(void)
     MAP(NIDUS_EEXIST, "where memory is mapped", .flags = FIXED | READABLE | NIDUS_IOAS_MAP_WRITEABLE, .ioas_id = ram, .user_va = page,
         .length = 4096, .iova = page);
     UNMAP(NIDUS_ENOENT, "nothing there", .ioas_id = ioas, .iova = FREE_IOVA, .length = 4096);
-    UNMAP(NIDUS_ENOENT, "a part of a mapping", .ioas_id = ram, .iova = page, .length = 4096);
+    must(iommufd_ioas_map(ioas, FREE_IOVA, page - FRAME_SIZE, 2 * FRAME_SIZE, READABLE) == 0, "IOAS_MAP of two pages");
+    UNMAP(NIDUS_ENOENT, "a part of a mapping", .ioas_id = ioas, .iova = FREE_IOVA, .length = 4096);
+    UNMAP(0, "the whole mapping", .ioas_id = ioas, .iova = FREE_IOVA, .length = 8192);
     UNMAP(NIDUS_ENOENT, "no such IOAS", .ioas_id = NO_SUCH_ID, .iova = 0, .length = 4096);
     TRY(NIDUS_CALL_DESTROY, NIDUS_EBUSY, "DESTROY, the default IOAS, which HWPTs use", nidus_destroy, .size = 8, .id = ram);
 #undef MAP
@@ -249,7 +251,7 @@ static void bad_own_calls(void)
     CONFIG(READ, NIDUS_EINVAL, "width 3", .offset = 0, .width = 3);
     CONFIG(READ, NIDUS_EINVAL, "not aligned", .offset = 2, .width = 4);
     CONFIG(READ, NIDUS_EINVAL, "width 0", .offset = 0, .width = 0);
-    CONFIG(READ, NIDUS_EOPNOTSUPP, "a reserved field", .offset = 0, .width = 4, .reserved = 1);
+    CONFIG(READ, NIDUS_EINVAL, "a reserved field", .offset = 0, .width = 4, .reserved = 1);
     CONFIG(WRITE, NIDUS_EPERM, "a base address register", .offset = 0x10, .width = 4, .value = 0);
     CONFIG(WRITE, NIDUS_EPERM, "the vendor id", .offset = 0, .width = 2, .value = 0);
     CONFIG(WRITE, NIDUS_EINVAL, "width 8", .offset = 0, .width = 8);

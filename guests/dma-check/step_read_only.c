@@ -166,7 +166,7 @@ static const char text[] = "Guests may read this page and not change a letter of
 
 /*
  * nidus believes that the unit has no erratum (errata-772415 = off), and it has.  A page of text that devices may only read is named as a
- * table of level 1; the unit walks it and sets the A bit of its first word.
+ * table of level 2; the unit walks it, sets the A bit of its first word, and only then finds that the word leads nowhere.
  */
 void scenario_errata_demo(struct rig *r)
 {
@@ -186,7 +186,7 @@ void scenario_errata_demo(struct rig *r)
     error = iommufd_ioas_map(ioas, ALIAS, gpa_of(page), FRAME_SIZE, READ);
     check_errno(error, 0, "a page of text is mapped for devices, read-only");
     space_map(&s, iova, gpa_of(other), FRAME_SIZE, FRAME_SIZE, RW);
-    directory = pgtable_entry(&s.table, iova, 2);
+    directory = pgtable_entry(&s.table, iova, 3);
     table = pgtable_read(directory);
     pgtable_write(directory, ALIAS | RW | PT_PRESENT);
     space_invalidate(&s, 0, UINT64_MAX, false);
