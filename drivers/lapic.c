@@ -81,7 +81,7 @@ bool lapic_init(volatile void *registers)
         lapic_write(lvt[i], LVT_MASKED | VECTOR_SPURIOUS);
     lapic_write(LAPIC_TPR, 0);
     lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_BY_16);
-    for (unsigned i = 0; i < 256; i++)      /* what the firmware was in the middle of */
+    for (unsigned i = 256; i-- != 0;)       /* what the firmware was in the middle of, highest priority first */
         if (lapic_in_service(i))
             lapic_end_of_interrupt();
     return true;

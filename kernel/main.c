@@ -19,6 +19,7 @@
 
 #define IO_APIC_BYTES 0x20u
 #define MAX_IO_APICS  64u
+#define MAX_SCREEN    65536u  /* pixels, either way */
 #define PENDING_PATIENCE_NS 100000000u  /* for all devices together */
 
 void kernel_main(uint64_t boot_phys);
@@ -60,18 +61,22 @@ static void check_memory(void)
     boot.memory_count = kept;
 }
 
+/* Where the screen cannot be used, lines go to the serial line, whatever was asked for. */
 static void screen_init(void)
 {
     const struct boot_framebuffer *f = &boot.framebuffer;
     if ((boot.console & BOOT_CONSOLE_SCREEN) == 0)
         return;
-    if (f->base == 0 || f->width > f->stride) {
-        log_line("console: the firmware has set up no screen");
-        return;
-    }
     uint64_t bytes = (uint64_t)f->stride * f->height * sizeof(uint32_t);
-    volatile uint32_t *pixels = (volatile uint32_t *)map_registers(f->base, bytes);
-    if (pixels == NULL || !fbtext_init(pixels, f->width, f->height, f->stride))
+    volatile uint32_t *pixels = NULL;
+    if (f->base != 0 && f->width <= f->stride && f->stride <= MAX_SCREEN && f->height <= MAX_SCREEN)
+        pixels = (volatile uint32_t *)map_registers(f->base, bytes);
+    if (pixels != NULL && fbtext_init(pixels, f->width, f->height, f->stride))
+        return;
+    log_init(BOOT_CONSOLE_SERIAL);
+    if (f->base == 0)
+        log_line("console: the firmware has set up no screen");
+    else
         log_line("console: the screen of %u x %u cannot be used", f->width, f->height);
 }
 

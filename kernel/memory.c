@@ -45,6 +45,7 @@ static unsigned early_used;
 static uint64_t carve_next, carve_end;
 static bool frames_ready;
 
+static const struct boot_info *memory_map;
 static uint64_t registers_next = REGISTERS_BASE;
 static uint64_t nx;                 /* PTE_NX where the processor has it */
 static bool leaf_1g;
@@ -147,6 +148,22 @@ static bool map_direct(uint64_t phys, uint64_t size, unsigned largest)
     return map(DIRECT_MAP + phys, phys, size, PTE_DATA | nx, largest);
 }
 
+static bool is_ram(const struct boot_mem *m)
+{
+    return m->type == BOOT_MEM_FREE || m->type == BOOT_MEM_NIDUS;
+}
+
+/* Does firmware say that registers, or tables, are where nidus and its guests have their memory? */
+static bool touches_ram(uint64_t phys, uint64_t size)
+{
+    for (unsigned i = 0; i < memory_map->memory_count; i++) {
+        const struct boot_mem *m = &memory_map->memory[i];
+        if (is_ram(m) && phys < m->base + m->size && m->base < phys + size)
+            return true;
+    }
+    return false;
+}
+
 static bool is_mapped(uint64_t virt)
 {
     uint64_t *table = image_pml4;
@@ -173,7 +190,7 @@ static bool is_physical(uint64_t phys, uint64_t size)
 volatile void *map_registers(uint64_t phys, uint64_t size)
 {
     uint64_t offset = phys % PAGE_SIZE;
-    if (!is_physical(phys, size))
+    if (!is_physical(phys, size) || touches_ram(phys, size))
         return NULL;
     phys -= offset;
     size = (size + offset + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
@@ -242,13 +259,9 @@ static void cpu_protect(void)
     write_cr4(cr4 | (global ? CR4_PGE : 0));
 }
 
-static bool is_ram(const struct boot_mem *m)
-{
-    return m->type == BOOT_MEM_FREE || m->type == BOOT_MEM_NIDUS;
-}
-
 void memory_init(const struct boot_info *boot)
 {
+    memory_map = boot;
     struct cpuid extended = cpuid_or_zero(0x80000001, 0);
     nx = (extended.edx & 1u << 20) != 0 ? PTE_NX : 0;
     leaf_1g = (extended.edx & 1u << 26) != 0;

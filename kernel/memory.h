@@ -35,9 +35,10 @@ uint64_t frames_alloc(unsigned order);
 void frames_free(uint64_t phys, unsigned order);
 uint64_t frames_free_bytes(void);
 
-/* Registers or tables outside RAM, uncached; phys and size need no alignment.  Never unmapped.  NULL: no space. */
+/* Registers or tables outside RAM, uncached; phys and size need no alignment.  Never unmapped.  NULL: no space,
+ * or a part of it is RAM of nidus's or the guests'. */
 volatile void *map_registers(uint64_t phys, uint64_t size);
-/* Data that the firmware left, cached where it lies in RAM that is mapped, else as map_registers.  NULL: no space. */
+/* Data that the firmware left, cached where it lies in RAM that is mapped, else as map_registers. */
 const void *map_data(uint64_t phys, uint64_t size);
 
 /* Width of a physical address: CPUID 80000008h. */

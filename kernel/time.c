@@ -15,6 +15,7 @@
 #define NS_PER_S   1000000000ULL
 #define HZ_ASSUMED 1000000000ULL    /* when nothing in the machine tells */
 #define WINDOWS_PER_S 1000          /* of 1 ms */
+#define READINGS     5
 #define WINDOW_LIMIT 20000000ULL    /* TSC ticks: a clock that has not passed a window by then stands still */
 
 typedef unsigned __int128 uint128;
@@ -40,25 +41,46 @@ static uint64_t ns_of(uint64_t ticks)
     return (uint64_t)((uint128)ticks * ns_factor >> 32);
 }
 
-struct window {
-    uint64_t tsc;                   /* ticks that went by */
+/* All three at one moment. */
+struct reading {
+    uint64_t tsc, clock;
     uint32_t timer;
-    uint64_t reference;
+};
+
+/* The quickest of a few: the others were interrupted, by SMM or by the machine around an emulated one. */
+static struct reading read_all(const struct clock *clock)
+{
+    struct reading best = { 0 };
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < READINGS; i++) {
+        struct reading r = { .tsc = rdtsc() };
+        r.clock = clock->read();
+        r.timer = lapic_timer_count();
+        uint64_t took = rdtsc() - r.tsc;
+        if (took < least) {
+            least = took;
+            best = r;
+        }
+    }
+    return best;
+}
+
+/* How far each went in the window. */
+struct window {
+    uint64_t tsc, clock;
+    uint32_t timer;
 };
 
 /* Watches the clock for a millisecond.  false: it stands still. */
 static bool watch(const struct clock *clock, struct window *w)
 {
     uint64_t wanted = clock->hz / WINDOWS_PER_S;
-    uint64_t first = clock->read();
-    uint64_t start = rdtsc();
-    uint32_t timer = lapic_timer_count();
-    do {
-        w->reference = (clock->read() - first) & clock->mask;
-        w->tsc = rdtsc() - start;
-        w->timer = timer - lapic_timer_count();
-    } while (w->reference < wanted && w->tsc < WINDOW_LIMIT);
-    return w->reference >= wanted;
+    struct reading first = read_all(clock);
+    while (((clock->read() - first.clock) & clock->mask) < wanted && rdtsc() - first.tsc < WINDOW_LIMIT)
+        ;
+    struct reading last = read_all(clock);
+    *w = (struct window){ last.tsc - first.tsc, (last.clock - first.clock) & clock->mask, first.timer - last.timer };
+    return w->clock >= wanted;
 }
 
 static uint64_t tsc_read(void)
@@ -101,7 +123,7 @@ static bool measure(struct window *w, const char **by)
         if (!find[i](&clock))
             continue;
         if (watch(&clock, w)) {
-            hz = (uint64_t)w->tsc * clock.hz / w->reference;
+            hz = w->tsc * clock.hz / w->clock;
             *by = clock.name;
             return true;
         }
