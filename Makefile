@@ -28,11 +28,10 @@ endif
 help:
 	@echo 'make run        build everything and boot the demonstration (Ctrl-C ends it)'
 	@echo 'make test       every test; ends with "N passed, N failed"'
-	@echo 'make test-host  the tests that need no emulator'
-	@echo 'make test-boot  the boots in QEMU'
+	@echo 'make test-host  the tests that need no emulator; T=NAME: those whose name contains NAME'
+	@echo 'make test-boot  the boots in QEMU; T=NAME as above; consoles are kept in build/log/'
+	@echo 'make test-abi   kernel/abi against the headers of Linux'
 	@echo 'make bench      figures'
-	@echo 'make fuzz       the fuzzers, for a minute each'
-	@echo 'make overnight  the long runs'
 	@echo 'make image      build/nidus.img, a bootable disk'
 	@echo 'make clean      removes build/'
 
