@@ -1928,61 +1928,81 @@ static void random_calls_keep_all_second_stages_equal(void **state)
     assert_true(areas > 100);
 }
 
-/* A word of a payload: an id, a flag, a size, an address, or anything. */
-static uint32_t random_word(void)
+/* The id of an object of this type, if a few tries find one; else any. */
+static uint32_t random_id(enum object_type type)
 {
-    const uint32_t often[] = { 0, 1, 2, 24, 40, 48, 57, 0x1000, 0x2000, DATA, RAM - 0x1000, UINT32_MAX };
+    uint32_t id = 0;
 
-    switch (random_below(8)) {
-    case 0:  return (uint32_t)random_below(UINT64_MAX);
-    case 1:
-    case 2:
-    case 3:  return (uint32_t)random_below(16);
-    default: return often[random_below(sizeof(often) / sizeof(often[0]))];
+    for (unsigned tries = 0; tries < 20; tries++) {
+        id = 1 + (uint32_t)random_below(40);
+        if (object_get(context, id, type) != NULL)
+            break;
     }
+    return id;
+}
+
+/* A payload that may well be good: real sizes, ids that may exist, addresses that may be right. */
+static uint32_t random_request(unsigned n, uint32_t payload[16])
+{
+    uint32_t a = random_id((enum object_type)random_below(4)), b = (uint32_t)random_below(14), ioas = random_id(OBJECT_IOAS), device = random_below(2) == 0 ? device_id : other_device;
+    uint64_t page = random_below(64) * K4, length = (1 + random_below(8)) * K4;
+    bool nested = random_below(2) == 0;
+
+#define REQUEST(number, ...) { memcpy(payload, &(__VA_ARGS__), sizeof(__VA_ARGS__)); return number; }
+    switch (n) {
+    case 0: REQUEST(NIDUS_CALL_ATTACH, (struct nidus_vfio_attach){ 12, 0, a, 0 })
+    case 1: REQUEST(NIDUS_CALL_DETACH, (struct nidus_vfio_detach){ 8, 0, 0 })
+    case 2: REQUEST(NIDUS_CALL_DESTROY, (struct nidus_destroy){ 8, a })
+    case 3: REQUEST(NIDUS_CALL_IOAS_ALLOC, (struct nidus_ioas_alloc){ 12, 0, 0 })
+    case 4: REQUEST(NIDUS_CALL_IOAS_MAP, (struct nidus_ioas_map){ 40, 1 + (uint32_t)random_below(7), ioas, 0, page, length, RAM + page })
+    case 5: REQUEST(NIDUS_CALL_IOAS_UNMAP, (struct nidus_ioas_unmap){ 24, ioas, random_below(2) * RAM + page, length })
+    case 6: REQUEST(NIDUS_CALL_HWPT_ALLOC, (struct nidus_hwpt_alloc){
+                .size = 48, .flags = nested ? 0 : (uint32_t)random_below(2), .dev_id = device, .pt_id = nested ? random_id(OBJECT_PAGING) : ioas,
+                .data_type = nested, .data_len = nested * 24, .data_uptr = DATA })
+    case 7: REQUEST(NIDUS_CALL_GET_HW_INFO, (struct nidus_hw_info){ .size = 40, .dev_id = device, .data_len = b, .data_uptr = DATA + M1 })
+    case 8: REQUEST(NIDUS_CALL_HWPT_INVALIDATE, (struct nidus_hwpt_invalidate){ 32, random_id(OBJECT_NESTED), DATA + M1, 0, 24, b, 0 })
+    default: REQUEST(NIDUS_CALL_FAULT_READ, (struct nidus_fault_read){ 32, 0, DATA + M1, 40, b, 0 })
+    }
+#undef REQUEST
 }
 
 /* Whatever is called, in whatever order, with memory failing and units not answering: the sanitizers, the engine's contract and the
  * teardown's accounting find nothing, and every answer is 0 or an errno. */
 static void random_payloads_do_no_harm(void **state)
 {
-    const uint32_t numbers[] = {
-        NIDUS_CALL_ATTACH, NIDUS_CALL_DETACH, NIDUS_CALL_DESTROY, NIDUS_CALL_IOAS_ALLOC, NIDUS_CALL_IOAS_MAP, NIDUS_CALL_IOAS_UNMAP,
-        NIDUS_CALL_HWPT_ALLOC, NIDUS_CALL_GET_HW_INFO, NIDUS_CALL_HWPT_INVALIDATE, NIDUS_CALL_FAULT_READ,
-    };
-    const int errors[] = { -NIDUS_ENOMEM, -NIDUS_EINVAL, -NIDUS_ENOSPC, -NIDUS_EIO };
-    unsigned succeeded[sizeof(numbers) / sizeof(numbers[0])] = { 0 };
+    const enum engine_call calls[] = { ENGINE_ATTACH, ENGINE_FIRST_INIT, ENGINE_DOMAIN_INIT, ENGINE_MAP, ENGINE_UNMAP, ENGINE_DETACH };
+    const struct nidus_hwpt_vtd_s1_invalidate entry = { .addr = K4, .npages = 2 };
+    unsigned succeeded[10] = { 0 }, failed[10] = { 0 };
 
     (void)state;
     for (unsigned i = 0; i < 60000; i++) {
-        uint32_t payload[12];
-        unsigned n = (unsigned)random_below(sizeof(numbers) / sizeof(numbers[0]));
-        enum engine_call broken = random_below(2) == 0 ? ENGINE_ATTACH : ENGINE_FIRST_INIT;
+        unsigned n = (unsigned)random_below(10), kind = n == 3 && random_below(8) != 0 ? 2 : n; /* fewer IOASes than are destroyed */
+        uint32_t payload[16] = { 0 }, number = random_request(kind, payload);
         int64_t result;
 
-        if (i % 3 == 0) /* a first stage, or an entry of an invalidation, that may be good */
-            for (unsigned w = 0; w < 6; w++) {
-                uint32_t word = random_word();
-
-                platform_guest_write(guest, DATA + 4 * w, &word, 4);
-            }
-        for (unsigned w = 0; w < 12; w++)
-            payload[w] = random_below(3) == 0 ? 0 : random_word();
-        payload[0] = n < 2 ? 12 : random_below(8) == 0 ? random_word() : 0;
-        for (unsigned e = 0; n >= 2 && payload[0] == 0 && e < sizeof(envelopes) / sizeof(envelopes[0]); e++)
-            if (envelopes[e].number == numbers[n])
-                payload[0] = envelopes[e].known;
+        platform_guest_write(guest, DATA, &good_s1, sizeof(good_s1));
+        for (unsigned e = 0; e < 14; e++)
+            platform_guest_write(guest, DATA + M1 + e * sizeof(entry), &entry, sizeof(entry));
+        while (random_below(3) == 0) /* and then some of it is wrong */
+            payload[random_below(13)] = (uint32_t)(random_below(UINT64_MAX) >> random_below(32) << random_below(32));
+        while (random_below(6) == 0)
+            *host_guest_byte(guest, (random_below(2) == 0 ? DATA : DATA + M1) + random_below(100)) ^= 1u << random_below(8);
+        put_faults((unsigned)random_below(3));
         host_fail_allocation(random_below(10) == 0 ? 1 + random_below(6) : 0);
-        if (random_below(10) == 0)
-            engine_fail(broken, 1, errors[random_below(4)], DAMAGE_NONE);
-        result = call_at(numbers[n], random_below(40) == 0 ? RAM - 48 : PAYLOAD, payload, sizeof(payload), 1 + random_below(4));
+        if (random_below(10) == 0) {
+            enum engine_call broken = calls[random_below(6)];
+
+            engine_fail(broken, 1, broken == ENGINE_UNMAP || broken == ENGINE_DETACH || random_below(2) == 0 ? -NIDUS_EIO : -NIDUS_EINVAL,
+                        broken == ENGINE_UNMAP ? DAMAGE_DONE : DAMAGE_NONE);
+        }
+        result = call_at(number, random_below(40) == 0 ? RAM - 64 : PAYLOAD, payload, sizeof(payload), 1 + random_below(4));
         host_fail_allocation(0);
         assert_true(result <= 0 && result > -4096);
-        succeeded[n] += result == 0;
+        ++*(result == 0 ? &succeeded[kind] : &failed[kind]);
     }
     engine_fail(ENGINE_NONE, 0, 0, DAMAGE_NONE);
-    for (unsigned n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++)
-        {assert_true(succeeded[n] > 0);print_message("%x %u\n",numbers[n],succeeded[n]);}
+    for (unsigned n = 0; n < 10; n++)
+        assert_true(succeeded[n] > 50 && failed[n] > 50);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
