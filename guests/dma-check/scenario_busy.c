@@ -38,6 +38,7 @@ _Noreturn void scenario_busy(struct rig *r, enum busy_end end)
     struct ndma_descriptor endless = { .op = NDMA_COPY, .flags = NDMA_REPEAT, .src = SOURCE, .dst = TARGET, .len = BYTES };
     struct scatter source, target;
     struct space s;
+    bool moving;
 
     check_step("10", "an endless transfer");
     if (!space_open(&s, r))
@@ -47,8 +48,8 @@ _Noreturn void scenario_busy(struct rig *r, enum busy_end end)
     scatter_map(&s, &source, SOURCE, RW);
     scatter_map(&s, &target, TARGET, RW);
     ndma_submit(&r->dma, &endless);
-    if (!check(wait_until(has_gone_round, &r->dma, 5000), "COPY of 1 MiB with REPEAT: %llu KiB moved, and it goes on",
-               (unsigned long long)ndma_bytes(&r->dma) / 1024))
+    moving = wait_until(has_gone_round, &r->dma, 5000);
+    if (!check(moving, "COPY of 1 MiB with REPEAT: %llu KiB moved, and it goes on", (unsigned long long)ndma_bytes(&r->dma) / 1024))
         exit(check_summary());
     printf("dma-check: now %s\n", ends[end]);
     fflush(stdout);
