@@ -20,7 +20,6 @@ struct attachment {
 int first_stage_check(const struct unit *u, const struct first_stage *f);
 
 /* One line about something that owner's call asked for; returns -error. */
-#define refuse(owner, error, text, ...) \
-    (platform_log("guest %s: " text, (owner) ? platform_guest_name(owner) : "-", ##__VA_ARGS__), -(error))
+#define refuse(owner, error, ...) (platform_guest_log(owner, __VA_ARGS__), -(error))
 
 #endif

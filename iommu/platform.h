@@ -60,6 +60,9 @@ static inline void platform_pause(void);
 
 /* One line of the log, without its line feed.  At most 240 characters are kept. */
 void platform_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for what a guest asked for, with "guest NAME: " before it.  A guest that causes more than a person can read has
+ * its lines counted instead of printed. */
+void platform_guest_log(struct guest *guest, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* snprintf: %s %c %d %u %x %X with 0, width, l, ll, z; %p.  Returns the length that the whole text has. */
 int platform_format(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));

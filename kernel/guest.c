@@ -29,6 +29,7 @@
 #define HOLE_START  (3 * GIB)
 #define HOLE_END    (4 * GIB)
 #define RECLAIM_STEP 4u         /* chunks scrubbed before the other guests have their turn */
+#define LOG_SECOND_NS 1000000000ull
 
 #define INFO_GPA    0x1000ull
 #define GDT_GPA     0x2000ull
@@ -345,6 +346,28 @@ static void print_line(struct guest *g)
     g->line_length = 0;
 }
 
+static void log_count_left_out(struct guest *g)
+{
+    if (g->log_left_out != 0)
+        log_line("guest %s: %u more lines about its requests, not printed", g->name, g->log_left_out);
+    g->log_lines = g->log_left_out = 0;
+}
+
+void guest_log(struct guest *g, const char *text)
+{
+    uint64_t now = time_ns();
+    if (now - g->log_since >= LOG_SECOND_NS) {
+        log_count_left_out(g);
+        g->log_since = now;
+    }
+    if (g->log_lines == GUEST_LOG_LINES) {
+        g->log_left_out++;
+        return;
+    }
+    g->log_lines++;
+    log_line("guest %s: %s", g->name, text);
+}
+
 void guest_print(struct guest *g, const char *text, uint32_t length)
 {
     for (uint32_t i = 0; i < length; i++) {
@@ -362,6 +385,7 @@ void guest_end(struct guest *g, const char *why)
 {
     if (g->line_length != 0)
         print_line(g);
+    log_count_left_out(g);
     bool blocked = g->iommu == NULL || iommu_context_block(g->iommu);
     g->state = GUEST_ENDED;
     guest_cpu->destroy(g->vcpu);

@@ -33,6 +33,8 @@ struct guest {
     struct guest_frames *frames;
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
+    uint64_t log_since;         /* time_ns when the second began that the next two count in */
+    unsigned log_lines, log_left_out; /* lines about its requests, printed and not */
     uint64_t debt;              /* nanoseconds that it had over its slices, by calls that took long */
     uint64_t bar_top;           /* GPA: BARs are mapped up to here */
 };
@@ -50,6 +52,9 @@ void guest_end(struct guest *g, const char *why);
 bool guest_reclaim(struct guest *g);
 /* Ends a guest that did what no guest may, with its registers in the log. */
 void guest_crash(struct guest *g, const char *why);
+/* One line about something that it asked for; at most GUEST_LOG_LINES a second, the others are counted. */
+#define GUEST_LOG_LINES 20u
+void guest_log(struct guest *g, const char *text);
 /* Text for the console; appears line by line. */
 void guest_print(struct guest *g, const char *text, uint32_t length);
 

@@ -76,6 +76,16 @@ void platform_log(const char *format, ...)
     va_end(arguments);
 }
 
+void platform_guest_log(struct guest *guest, const char *format, ...)
+{
+    char text[200];
+    va_list arguments;
+    va_start(arguments, format);
+    format_text_v(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    guest_log(guest, text);
+}
+
 int platform_format(char *out, size_t size, const char *format, ...)
 {
     va_list arguments;

@@ -476,16 +476,10 @@ void host_time_advance(uint64_t ns)
     host.now += ns;
 }
 
-void platform_log(const char *format, ...)
+static void keep_line(const char *line)
 {
-    char line[241];
-    va_list arguments;
-    size_t length;
+    size_t length = strlen(line);
 
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    length = strlen(line);
     if (getenv("HOST_LOG") != NULL)
         fprintf(stderr, "log: %s\n", line);
     host.log_lines++;
@@ -495,6 +489,29 @@ void platform_log(const char *format, ...)
     host.log_length += length;
     host.log[host.log_length++] = '\n';
     host.log[host.log_length] = '\0';
+}
+
+void platform_log(const char *format, ...)
+{
+    char line[241];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    keep_line(line);
+}
+
+void platform_guest_log(struct guest *guest, const char *format, ...)
+{
+    char text[200], line[241];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    snprintf(line, sizeof(line), "guest %s: %s", guest->name, text);
+    keep_line(line);
 }
 
 unsigned host_log_lines(void)
