@@ -5,6 +5,7 @@
 
 #include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
+#include "guests/dma-check/user_call.h"
 
 #define NO_SUCH_ID 9999u
 #define OUTSIDE    (frames_end() + SIZE_1G)     /* a GPA that is no memory */
@@ -38,6 +39,15 @@ static void numbers(void)
         snprintf(what, sizeof(what), "call number 0x%x", (unsigned)unknown[i]);
         expect_errno(nidus_call(unknown[i], &payload, 0), NIDUS_ENOTTY, what);
     }
+}
+
+/* A call from ring 3 is refused before it is looked at. */
+static void privilege(void)
+{
+    struct nidus_destroy payload = { .size = sizeof(payload), .id = NO_SUCH_ID };
+
+    expect_errno(user_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_EPERM, "a call at privilege level 3");
+    expect_errno(nidus_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_ENOENT, "the same call at privilege level 0: the id is looked up");
 }
 
 /* Where the payload lies. */
@@ -180,7 +190,14 @@ static void bad_hw_info(void)
 #undef INFO
 }
 
-static void bad_attach(void)
+static bool works(struct rig *r)
+{
+    static uint64_t seed;
+
+    return dma_fill(r, IOVA_LOW, 64, ++seed) == NDMA_DONE && ndma_pattern_check(frames_last(), 0, 64, seed) == 64;
+}
+
+static void bad_attach(struct rig *r)
 {
     struct nidus_vfio_attach attach = { .argsz = 12, .pt_id = ioas };
     struct nidus_vfio_detach detach = { .argsz = 8 };
@@ -189,7 +206,11 @@ static void bad_attach(void)
     ATTACH(NIDUS_EINVAL, "argsz 11", .argsz = 11, .pt_id = ioas);
     ATTACH(NIDUS_EINVAL, "an unknown flag", .argsz = 12, .flags = 1u << 8, .pt_id = ioas);
     ATTACH(NIDUS_ENOENT, "no such table", .argsz = 12, .pt_id = NO_SUCH_ID);
+    ATTACH(NIDUS_EINVAL, "a device for a table", .argsz = 12, .pt_id = device);
+    ATTACH(NIDUS_EOPNOTSUPP, "a PASID", .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = ioas, .pasid = 5);
 #undef ATTACH
+    check(works(r), "after attaches that failed, a transfer through the old table: verified");
+    must(iommufd_detach(device) == 0, "detach");
     TRY(NIDUS_CALL_DETACH, NIDUS_EINVAL, "detach, argsz 7", nidus_vfio_detach, .argsz = 7);
     TRY(NIDUS_CALL_DETACH, NIDUS_EINVAL, "detach, an unknown flag", nidus_vfio_detach, .argsz = 8, .flags = 1u << 8);
     TRY(NIDUS_CALL_DETACH, 0, "detach of what is not attached", nidus_vfio_detach, .argsz = 8);
@@ -211,6 +232,7 @@ static void invalidate(struct nidus_hwpt_invalidate call, int want, const char *
 static void bad_invalidate(void)
 {
     struct nidus_hwpt_vtd_s1_invalidate all = { .npages = UINT64_MAX };
+    struct nidus_hwpt_vtd_s1_invalidate nothing = { .addr = IOVA_LOW }, beyond = { .addr = 0ULL - FRAME_SIZE, .npages = 2 };
     uint64_t array = (uint64_t)&all;
 
 #define INVALIDATE(want, what, ...) invalidate((struct nidus_hwpt_invalidate){ __VA_ARGS__ }, want, what)
@@ -223,6 +245,8 @@ static void bad_invalidate(void)
     INVALIDATE(NIDUS_EINVAL, "2^19 + 1 entries", .hwpt_id = nested, .data_uptr = array, .entry_len = 24,
                .entry_num = NIDUS_HWPT_INVALIDATE_MAX_ENTRIES + 1);
     INVALIDATE(NIDUS_EFAULT, "an array outside memory", .hwpt_id = nested, .data_uptr = OUTSIDE, .entry_len = 24, .entry_num = 1);
+    INVALIDATE(NIDUS_EINVAL, "a range of no pages", .hwpt_id = nested, .data_uptr = (uint64_t)&nothing, .entry_len = 24, .entry_num = 1);
+    INVALIDATE(NIDUS_EINVAL, "a range beyond 2^64", .hwpt_id = nested, .data_uptr = (uint64_t)&beyond, .entry_len = 24, .entry_num = 1);
     INVALIDATE(NIDUS_ENOENT, "no such HWPT", .hwpt_id = NO_SUCH_ID, .data_uptr = array, .entry_len = 24, .entry_num = 1);
     INVALIDATE(NIDUS_EINVAL, "a HWPT that is not nested", .hwpt_id = parent, .data_uptr = array, .entry_len = 24, .entry_num = 1);
 #undef INVALIDATE
@@ -269,22 +293,21 @@ void scenario_bad_payloads(struct rig *r)
     device = r->dma.device->id;
     parent = r->parent;
     nested = s.hwpt;
-    must(iommufd_detach(device) == 0, "detach");
+    space_map(&s, IOVA_LOW, gpa_of(frames_last()), FRAME_SIZE, FRAME_SIZE, RW);
     must(iommufd_ioas_alloc(&ioas) == 0, "IOAS_ALLOC");
     must(iommufd_hwpt_alloc_paging(device, ioas, 0, &plain) == 0, "HWPT_ALLOC over an empty IOAS");
     numbers();
+    privilege();
     places();
     sizes();
     bad_ioas();
     bad_hwpt();
     bad_hw_info();
-    bad_attach();
+    bad_attach(r);
     bad_invalidate();
     bad_own_calls();
     /* After all that, everything still works. */
     must(iommufd_destroy(plain) == 0 && iommufd_destroy(ioas) == 0, "DESTROY of what nothing uses");
-    space_map(&s, IOVA_LOW, gpa_of(frames_last()), FRAME_SIZE, FRAME_SIZE, RW);
-    check(space_attach(&s) && dma_fill(r, IOVA_LOW, 64, 1) == NDMA_DONE && ndma_pattern_check(frames_last(), 0, 64, 1) == 64,
-          "after all that, a transfer: verified");
+    check(space_attach(&s) && works(r), "after all that, a transfer: verified");
     space_close(&s);
 }

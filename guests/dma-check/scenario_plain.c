@@ -42,6 +42,9 @@ void scenario_no_nested(struct rig *r)
     check(dma_copy(r, gpa_of(from), gpa_of(to), BYTES) == NDMA_DONE && ndma_pattern_check(to, 0, BYTES, 0x33) == BYTES,
           "COPY 1 MiB to GPA 0x%llx, verified", (unsigned long long)gpa_of(to));
     outside(r);
+    check(iommufd_ioas_unmap(guest_info->default_ioas, gpa_of(to), BYTES) == 0, "IOAS_UNMAP of the second buffer");
+    check(dma_fill(r, gpa_of(to), 64, 0x34) == NDMA_DST_ERROR && ndma_pattern_check(to, 0, BYTES, 0x33) == BYTES,
+          "after it a write to GPA 0x%llx is refused; nothing written", (unsigned long long)gpa_of(to));
     ndma_reset(&r->dma);
     error = iommufd_detach(device);
     check(error == 0, "detach: %s", errno_name(error));

@@ -16,9 +16,11 @@
 #define ALIAS  (4ULL << 40)                     /* an address that is no memory of the guest */
 #define SEED   0x81
 
-#define NO_WRITE          0x85
-#define NO_READ           0x86
+/* Fault reasons, spec 5.10 table 30. */
 #define TABLE_NOT_WRITABLE 0x77
+#define SECOND_NOT_PRESENT 0x79
+#define NO_WRITE           0x85
+#define NO_READ            0x86
 
 static struct space s;
 static uint8_t *page;
@@ -210,6 +212,11 @@ void scenario_plain_read_only(struct rig *r)
         .reason = NO_READ, .access = NIDUS_FAULT_READ, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 1,
         .has_gpa = true, .addr = write_only, .gpa = write_only,
     };
+    struct ndma_descriptor write = { .op = NDMA_FILL, .dst = write_only, .len = 64 };
+    struct fault_want unmapped = {
+        .reason = SECOND_NOT_PRESENT, .access = NIDUS_FAULT_WRITE, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 1,
+        .has_gpa = true, .addr = write_only, .gpa = write_only,
+    };
     uint32_t ioas, hwpt, device = r->dma.device->id;
 
     check_step("8", "read-only mappings without nesting");
@@ -228,6 +235,8 @@ void scenario_plain_read_only(struct rig *r)
     expect_fault(r, &read, &want, page_intact, "the device reads the write-only page");
     check(dma_fill(r, write_only, FRAME_SIZE, SEED + 1) == NDMA_DONE && ndma_pattern_check(page, 0, FRAME_SIZE, SEED + 1) == FRAME_SIZE,
           "the device writes to the write-only page");
+    check_errno(iommufd_ioas_unmap(ioas, write_only, FRAME_SIZE), 0, "IOAS_UNMAP of the write-only mapping");
+    expect_fault(r, &write, &unmapped, NULL, "the device writes to it");
     ndma_reset(&r->dma);
     check_errno(iommufd_detach(device), 0, "detach");
     check_errno(iommufd_destroy(hwpt), 0, "DESTROY of the HWPT");

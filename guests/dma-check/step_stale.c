@@ -9,6 +9,11 @@
 #include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
 
+/* Fault reasons, spec 5.10 table 30. */
+#define NOT_PRESENT        0x71
+#define SECOND_NOT_PRESENT 0x79
+#define NO_WRITE           0x85
+
 #define PAGES  24u
 #define BASE   (IOVA_LOW + 5 * SIZE_2M + 7 * FRAME_SIZE)        /* aligned to nothing but its page */
 #define LEAF   (IOVA_LOW + 8 * SIZE_1G)                         /* a 2 MiB leaf */
@@ -85,7 +90,7 @@ static void check_range(struct rig *r, unsigned from, unsigned to, uint64_t iova
 static void cleared_entry(struct rig *r)
 {
     struct ndma_descriptor fill = { .op = NDMA_FILL, .dst = BASE, .len = 64, .seed = 0x51 };
-    struct fault_want want = { .reason = 0x71, .stage = NIDUS_FAULT_STAGE_FIRST, .level = 1, .addr = BASE };
+    struct fault_want want = { .reason = NOT_PRESENT, .stage = NIDUS_FAULT_STAGE_FIRST, .level = 1, .addr = BASE };
     enum landed before;
 
     prime_and_change(r, 0, 0);
@@ -100,7 +105,7 @@ static void cleared_entry(struct rig *r)
 static void downgraded_entry(struct rig *r)
 {
     struct ndma_descriptor fill = { .op = NDMA_FILL, .dst = BASE, .len = 64, .seed = 0x52 };
-    struct fault_want want = { .reason = 0x85, .stage = NIDUS_FAULT_STAGE_FIRST, .level = 1, .addr = BASE };
+    struct fault_want want = { .reason = NO_WRITE, .stage = NIDUS_FAULT_STAGE_FIRST, .level = 1, .addr = BASE };
     enum landed before;
 
     prime_and_change(r, 0, 0);
@@ -109,6 +114,21 @@ static void downgraded_entry(struct rig *r)
     lived += before == LANDED_FIRST;
     space_invalidate(&s, BASE, 1, true);
     expect_fault(r, &fill, &want, NULL, "an entry made read-only: after HWPT_INVALIDATE a write");
+}
+
+/* The translation is in the IOTLB for reading when the entry becomes writable. */
+static void upgraded_entry(struct rig *r)
+{
+    uint64_t sum;
+    bool read;
+
+    prime_and_change(r, 0, 0);
+    point(0, &first, PT_USER);
+    space_invalidate(&s, BASE, 1, true);
+    read = dma_sum(r, BASE, 64, &sum) == NDMA_DONE;
+    point(0, &first, RW);
+    space_invalidate(&s, BASE, 1, true);
+    check(read && probe_page(r, 0) == LANDED_FIRST, "a read-only entry made writable: after HWPT_INVALIDATE a write lands in its page");
 }
 
 static void exchanged_table(struct rig *r)
@@ -233,7 +253,7 @@ static void second_stage_unmapped(struct rig *r)
     const uint64_t iova = IOVA_LOW + 10 * SIZE_1G;
     struct ndma_descriptor fill = { .op = NDMA_FILL, .dst = iova, .len = 64, .seed = 0x53 };
     struct fault_want want = {
-        .reason = 0x79, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 4, .has_gpa = true, .addr = iova, .gpa = ALIAS
+        .reason = SECOND_NOT_PRESENT, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 4, .has_gpa = true, .addr = iova, .gpa = ALIAS
     };
     uint32_t ioas = guest_info->default_ioas;
     int error;
@@ -269,6 +289,7 @@ void step_stale(struct rig *r)
     check_range(r, 0, PAGES, 0, UINT64_MAX, false, "everything");
     cleared_entry(r);
     downgraded_entry(r);
+    upgraded_entry(r);
     exchanged_table(r);
     large_leaf(r);
     bad_entries(r);

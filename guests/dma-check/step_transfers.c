@@ -6,6 +6,8 @@
 #include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
 
+#define SECOND_NOT_PRESENT 0x79         /* spec 5.10 SSS.2 */
+
 #define BUFFER_PAGES 1024u              /* 4 MiB, scattered */
 #define BUFFER_SIZE  (BUFFER_PAGES * FRAME_SIZE)
 #define SOURCE       IOVA_LOW
@@ -145,7 +147,7 @@ static void huge_leaf(struct rig *r, struct space *s, uint64_t iova)
     uint64_t end = frames_end();
     struct ndma_descriptor beyond = { .op = NDMA_FILL, .dst = iova + end, .len = 64 };
     struct fault_want want = {
-        .reason = 0x79, .access = NIDUS_FAULT_WRITE, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 2,
+        .reason = SECOND_NOT_PRESENT, .access = NIDUS_FAULT_WRITE, .stage = NIDUS_FAULT_STAGE_SECOND, .level = 2,
         .has_gpa = true, .addr = iova + end, .gpa = end,
     };
     uint8_t *memory;
@@ -198,18 +200,18 @@ static void replace(struct rig *r, struct space *first)
     struct space second;
     uint8_t *old = frames_need(FRAME_SIZE, FRAME_SIZE, "a page"), *new = frames_need(FRAME_SIZE, FRAME_SIZE, "a page");
     const uint64_t iova = IOVA_LOW + 64 * SIZE_1G;
-    bool ok;
 
     space_map(first, iova, gpa_of(old), FRAME_SIZE, FRAME_SIZE, RW);
-    ok = dma_fill(r, iova, 64, 0x3600) == NDMA_DONE && ndma_pattern_check(old, 0, 64, 0x3600) == 64;
+    check(dma_fill(r, iova, 64, 0x3600) == NDMA_DONE && ndma_pattern_check(old, 0, 64, 0x3600) == 64,
+          "IOVA 0x%llx -> GPA 0x%llx", (unsigned long long)iova, (unsigned long long)gpa_of(old));
     if (space_open_detached(&second, r)) {
         space_map(&second, iova, gpa_of(new), FRAME_SIZE, FRAME_SIZE, RW);
-        ok = ok && space_attach(&second) && dma_fill(r, iova, 64, 0x3601) == NDMA_DONE &&
-             ndma_pattern_check(old, 0, 64, 0x3600) == 64 && ndma_pattern_check(new, 0, 64, 0x3601) == 64;
-        ok = ok && space_attach(first) && dma_fill(r, iova, 64, 0x3602) == NDMA_DONE &&
-             ndma_pattern_check(old, 0, 64, 0x3602) == 64 && ndma_pattern_check(new, 0, 64, 0x3601) == 64;
-        check(ok, "another table attached in place of this one, and back: each translates IOVA 0x%llx to its own page",
-              (unsigned long long)iova);
+        check(space_attach(&second) && dma_fill(r, iova, 64, 0x3601) == NDMA_DONE &&
+              ndma_pattern_check(old, 0, 64, 0x3600) == 64 && ndma_pattern_check(new, 0, 64, 0x3601) == 64,
+              "another table attached in place of this one: the same IOVA -> GPA 0x%llx", (unsigned long long)gpa_of(new));
+        check(space_attach(first) && dma_fill(r, iova, 64, 0x3602) == NDMA_DONE &&
+              ndma_pattern_check(old, 0, 64, 0x3602) == 64 && ndma_pattern_check(new, 0, 64, 0x3601) == 64,
+              "the first table attached again: the same IOVA -> GPA 0x%llx", (unsigned long long)gpa_of(old));
         must(iommufd_destroy(second.hwpt) == 0, "DESTROY of a nested HWPT that nothing uses");
         pgtable_destroy(&second.table);
     }
