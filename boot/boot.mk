@@ -22,7 +22,7 @@ $(NIDUS_EFI): $(EFI_OBJ)
 	@echo '  EFI     $@'
 	$(Q)$(EFI_LINK)
 
-$(B)/boot/%.o: boot/%.c | $(B)/inih.stamp
+$(B)/boot/%.o: boot/%.c boot/boot.mk | $(B)/inih.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC_TARGET) $(EFI_CFLAGS) -c -o $@ $<
 

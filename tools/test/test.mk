@@ -31,7 +31,7 @@ $(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iom
 	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
 	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
 
-TEST = B=$(B) HOST_TESTS="$(HOST_TESTS)" tools/test/test $(if $T,-k $T)
+TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" tools/test/test $(if $T,-k $T)
 
 .PHONY: test test-host test-boot test-abi
 test-abi: $(HOST_DIR)/abi-check
