@@ -153,8 +153,11 @@ static void edu_faults(struct rig *r)
 static void detached(struct rig *r)
 {
     struct fault_want want = { .reason = PASID_NOT_PRESENT, .access = NIDUS_FAULT_READ, .addr = IOVA_RING };
+    uint64_t sum;
     int error;
 
+    /* The translations that must go are in the IOTLB. */
+    check(dma_sum(r, SMALL, 64, &sum) == NDMA_DONE, "nidus-dma reads its ring and a page");
     ndma_reset(&r->dma);
     error = iommufd_detach(r->dma.device->id);
     check(error == 0, "detach of nidus-dma: %s", errno_name(error));
