@@ -202,7 +202,9 @@ void kernel_main(uint64_t boot_phys)
 
     iommu_init(dmar.bytes, dmar.length, (enum iommu_errata_policy)boot.errata_772415);
     if (guests_create(&boot) != 0) {
-        log_line("first guest starts %llu ticks of the TSC after ExitBootServices", (unsigned long long)(rdtsc() - boot.exit_tsc));
+        uint64_t ticks = rdtsc() - boot.exit_tsc;
+        log_line("first guest starts %llu ms after ExitBootServices (%llu ticks of the TSC)",
+                 (unsigned long long)(ticks / (tsc_hz() / 1000)), (unsigned long long)ticks);
         guests_run();
     }
     log_line("nidus: %u guests ended, %u failed", boot.guest_count, count_failed());
