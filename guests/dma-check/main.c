@@ -11,6 +11,7 @@
  *   no-iommu          there are no devices, and that is right
  *   no-nested         a device without nested translation
  *   bad-payloads      hypercalls with every kind of bad payload
+ *   storm             faults for 2 s, and the longest invalidation that a call may ask for
  *   crash, exit-busy, spin   an endless transfer, then a triple fault, an exit, an endless loop
  */
 #include <stdbool.h>
@@ -38,7 +39,7 @@ static const struct {
 } scenarios[] = {
     { "readonly", scenario_plain_read_only },  { "refuse-readonly", scenario_refuse_read_only },
     { "errata-demo", scenario_errata_demo },   { "no-nested", scenario_no_nested },
-    { "bad-payloads", scenario_bad_payloads },
+    { "bad-payloads", scenario_bad_payloads }, { "storm", scenario_storm },
 };
 
 static bool parse_scenario(struct plan *p, const char *word)
