@@ -58,6 +58,10 @@ SCENARIOS = [
     one("unit-without-nested", "no-nested", r"second stage only \(no ECAP\.NEST\)",
         machine={"iommu": {"x-nested": "off", "x-flts": "off"}}),
     one("bad-payloads", "bad-payloads"),
+    Scenario("dma-storm", conf=poweroff(guest("a", devices=ALPHA, args="storm"),
+                                        guest("b", devices=BETA, args="step=3 step=4 step=5 step=9")),
+             forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],
+             also=[[r" a\| dma-check: 2 ok, 0 failed"], [r" b\| dma-check: [1-9]\d* ok, 0 failed"]]),
 
     busy("guest-exits", "exit-busy", [r"guest a: exited with code 0" + STOPPED, SCRUBBED, r"nidus: 2 guests ended, 0 failed"]),
     busy("guest-crashes", "crash", [r"guest a: .*" + STOPPED, SCRUBBED, r"nidus: 2 guests ended, 1 failed"]),
