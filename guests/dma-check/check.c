@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "guests/runtime/call.h"
+
 static const char *step = "0";
 static unsigned line;
 static unsigned good, failed, skipped;
@@ -32,6 +34,13 @@ bool check(bool ok, const char *format, ...)
     va_end(arguments);
     *(ok ? &good : &failed) += 1;
     return ok;
+}
+
+bool check_errno(int64_t error, int want, const char *what)
+{
+    if (error == -want)
+        return check(true, "%s: %s", what, errno_name(error));
+    return check(false, "%s: %s, expected %s", what, errno_name(error), errno_name(want));
 }
 
 void check_skip(const char *format, ...)

@@ -11,6 +11,8 @@ void check_step(const char *number, const char *title);
 
 /* One line: ok or FAIL.  The text says what was tried and, where it is not as expected, what was expected and what came.  Gives `ok`. */
 bool check(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a call's error: it has to be -want. */
+bool check_errno(int64_t error, int want, const char *what);
 /* One line: something that this machine does not have. */
 void check_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

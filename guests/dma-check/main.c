@@ -95,18 +95,13 @@ static bool parse(struct plan *p)
 static void run_steps(struct rig *r, const struct plan *p)
 {
     static void (*const steps[STEPS + 1])(struct rig *) = {
-        [1] = step_blocked,     [3] = step_transfers, [4] = step_accessed, [5] = step_stale,
-        [6] = step_faults,      [7] = step_interrupts, [8] = step_read_only, [9] = step_own_bytes,
+        [1] = step_blocked, [2] = step_hw_info,    [3] = step_transfers, [4] = step_accessed,  [5] = step_stale,
+        [6] = step_faults,  [7] = step_interrupts, [8] = step_read_only, [9] = step_own_bytes,
     };
 
-    for (unsigned n = 1; n <= STEPS; n++) {
-        if (!(p->steps & 1u << n))
-            continue;
-        if (n == 2)
-            step_hw_info(r, p->errata);
-        else
+    for (unsigned n = 1; n <= STEPS; n++)
+        if (p->steps & 1u << n)
             steps[n](r);
-    }
 }
 
 static int no_devices(void)
@@ -132,6 +127,7 @@ int main(void)
     check_step("0", NULL);
     if (!rig_open(&rig))
         return check_summary();
+    rig.errata = plan.errata;
     if (plan.busy)
         scenario_busy(&rig, plan.busy_end);
     if (plan.scenario)

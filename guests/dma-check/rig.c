@@ -7,6 +7,7 @@
 
 #include "guests/dma-check/check.h"
 #include "guests/runtime/fault.h"
+#include "guests/runtime/paging.h"
 
 #define CAP_FS1GP (1ULL << 56)          /* spec 11.4.2 */
 #define DEPTH     8u
@@ -57,30 +58,6 @@ bool rig_has_1g(const struct rig *r)
     return r->unit.cap_reg & CAP_FS1GP;
 }
 
-/* Tables live in the guest's memory: their addresses are pointers. */
-static uint64_t *table_alloc(void *context, uint64_t *address)
-{
-    uint64_t *table = frames_alloc(FRAME_SIZE, FRAME_SIZE);
-
-    (void)context;
-    *address = gpa_of(table);
-    return table;
-}
-
-static void table_free(void *context, uint64_t *table, uint64_t address)
-{
-    (void)context, (void)address;
-    frames_free(table, FRAME_SIZE);
-}
-
-static uint64_t *table_at(void *context, uint64_t address)
-{
-    (void)context;
-    return (uint64_t *)address;
-}
-
-static const struct pgtable_memory table_memory = { .alloc = table_alloc, .free = table_free, .at = table_at };
-
 bool space_open_detached(struct space *s, struct rig *r)
 {
     uint32_t parent = rig_parent(r);
@@ -89,7 +66,7 @@ bool space_open_detached(struct space *s, struct rig *r)
     if (!parent)
         return false;
     *s = (struct space){ .rig = r };
-    must(pgtable_init(&s->table, &table_memory), "no page for a first-stage table");
+    must(pgtable_init(&s->table, &paging_memory), "no page for a first-stage table");
     space_map(s, IOVA_RING, gpa_of(r->dma.ring), FRAME_SIZE, FRAME_SIZE, RW);
     error = iommufd_hwpt_alloc_nested(r->dma.device->id, parent, s->table.root, &s->hwpt);
     if (error) {

@@ -21,11 +21,14 @@
 
 #define RW (PT_WRITE | PT_USER)
 
+enum errata_wanted { ERRATA_ANY, ERRATA_CLEAR, ERRATA_SET };
+
 struct rig {
     struct edu edu;
     bool has_edu;               /* the guest may have only a nidus-dma */
     struct ndma dma;
     struct nidus_hw_info_vtd unit;
+    enum errata_wanted errata;  /* what hw_info has to say of erratum 772415 */
     uint32_t parent;            /* nest parent over the default IOAS; 0: not there yet */
 };
 

@@ -16,17 +16,11 @@
 static uint32_t device;                         /* nidus-dma's id */
 static uint32_t parent, plain, nested, ioas;
 
-static void expect_errno(int64_t error, int want, const char *what)
-{
-    check(error == -want, "%s: %s%s%s", what, errno_name(error), error == -want ? "" : ", expected ",
-          error == -want ? "" : errno_name(want));
-}
-
 /* One call with a payload of this type and these members. */
 #define TRY(call, want, what, type, ...)                                      \
     do {                                                                      \
         struct type payload = { __VA_ARGS__ };                                \
-        expect_errno(nidus_call(call, &payload, device), want, what);         \
+        check_errno(nidus_call(call, &payload, device), want, what);         \
     } while (0)
 
 static void numbers(void)
@@ -37,7 +31,7 @@ static void numbers(void)
 
     for (unsigned i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
         snprintf(what, sizeof(what), "call number 0x%x", (unsigned)unknown[i]);
-        expect_errno(nidus_call(unknown[i], &payload, 0), NIDUS_ENOTTY, what);
+        check_errno(nidus_call(unknown[i], &payload, 0), NIDUS_ENOTTY, what);
     }
 }
 
@@ -46,8 +40,8 @@ static void privilege(void)
 {
     struct nidus_destroy payload = { .size = sizeof(payload), .id = NO_SUCH_ID };
 
-    expect_errno(user_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_EPERM, "a call at privilege level 3");
-    expect_errno(nidus_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_ENOENT, "the same call at privilege level 0: the id is looked up");
+    check_errno(user_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_EPERM, "a call at privilege level 3");
+    check_errno(nidus_call(NIDUS_CALL_DESTROY, &payload, 0), NIDUS_ENOENT, "the same call at privilege level 0: the id is looked up");
 }
 
 /* Where the payload lies. */
@@ -57,19 +51,19 @@ static void places(void)
     char *last = (char *)frames_last() + FRAME_SIZE;
     uint8_t *pages = frames_need(2 * FRAME_SIZE, FRAME_SIZE, "two pages");
 
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, OUTSIDE, 0), NIDUS_EFAULT, "payload outside memory");
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, UINT64_MAX, 0), NIDUS_EFAULT, "payload at the last GPA of all");
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, UINT64_MAX - 3, 0), NIDUS_EFAULT, "payload that wraps round");
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, 1ULL << 63, 0), NIDUS_EFAULT, "payload at 2^63");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, OUTSIDE, 0), NIDUS_EFAULT, "payload outside memory");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, UINT64_MAX, 0), NIDUS_EFAULT, "payload at the last GPA of all");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, UINT64_MAX - 3, 0), NIDUS_EFAULT, "payload that wraps round");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, 1ULL << 63, 0), NIDUS_EFAULT, "payload at 2^63");
     memcpy(last - 2, &destroy, 2);
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - 2), 0), NIDUS_EFAULT, "size crosses the end of memory");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - 2), 0), NIDUS_EFAULT, "size crosses the end of memory");
     memcpy(last - 4, &destroy, 4);
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - 4), 0), NIDUS_EFAULT, "payload crosses the end of memory");
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - 4), 0), NIDUS_EFAULT, "payload crosses the end of memory");
     memcpy(last - sizeof(destroy), &destroy, sizeof(destroy));
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - sizeof(destroy)), 0), NIDUS_ENOENT,
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(last - sizeof(destroy)), 0), NIDUS_ENOENT,
                  "payload that ends with memory: the id is looked up");
     memcpy(pages + FRAME_SIZE - 3, &destroy, sizeof(destroy));
-    expect_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(pages + FRAME_SIZE - 3), 0), NIDUS_ENOENT,
+    check_errno(nidus_call_gpa(NIDUS_CALL_DESTROY, gpa_of(pages + FRAME_SIZE - 3), 0), NIDUS_ENOENT,
                  "payload not aligned and across two pages: the id is looked up");
     frames_free(pages, 2 * FRAME_SIZE);
 }
@@ -95,16 +89,16 @@ static void sizes(void)
         memset(payload, 0, sizeof(payload));
         payload[0] = calls[i].minimum - 1;
         snprintf(what, sizeof(what), "%s, size %u", calls[i].name, (unsigned)payload[0]);
-        expect_errno(nidus_call(calls[i].number, payload, device), NIDUS_EINVAL, what);
+        check_errno(nidus_call(calls[i].number, payload, device), NIDUS_EINVAL, what);
         payload[0] = sizeof(payload);
         payload[15] = 1;
         snprintf(what, sizeof(what), "%s, size %u, something in the unknown tail", calls[i].name, (unsigned)payload[0]);
-        expect_errno(nidus_call(calls[i].number, payload, device), NIDUS_E2BIG, what);
+        check_errno(nidus_call(calls[i].number, payload, device), NIDUS_E2BIG, what);
     }
     memset(payload, 0, sizeof(payload));
     payload[0] = sizeof(payload);
     payload[1] = NO_SUCH_ID;
-    expect_errno(nidus_call(NIDUS_CALL_DESTROY, payload, 0), NIDUS_ENOENT, "DESTROY, size 64, unknown tail all zero: the id is looked up");
+    check_errno(nidus_call(NIDUS_CALL_DESTROY, payload, 0), NIDUS_ENOENT, "DESTROY, size 64, unknown tail all zero: the id is looked up");
 }
 
 static void bad_ioas(void)
@@ -214,8 +208,8 @@ static void bad_attach(struct rig *r)
     TRY(NIDUS_CALL_DETACH, NIDUS_EINVAL, "detach, argsz 7", nidus_vfio_detach, .argsz = 7);
     TRY(NIDUS_CALL_DETACH, NIDUS_EINVAL, "detach, an unknown flag", nidus_vfio_detach, .argsz = 8, .flags = 1u << 8);
     TRY(NIDUS_CALL_DETACH, 0, "detach of what is not attached", nidus_vfio_detach, .argsz = 8);
-    expect_errno(nidus_call(NIDUS_CALL_ATTACH, &attach, NO_SUCH_ID), NIDUS_ENOENT, "attach, no such device");
-    expect_errno(nidus_call(NIDUS_CALL_DETACH, &detach, NO_SUCH_ID), NIDUS_ENOENT, "detach, no such device");
+    check_errno(nidus_call(NIDUS_CALL_ATTACH, &attach, NO_SUCH_ID), NIDUS_ENOENT, "attach, no such device");
+    check_errno(nidus_call(NIDUS_CALL_DETACH, &detach, NO_SUCH_ID), NIDUS_ENOENT, "detach, no such device");
 }
 
 /* Each bad HWPT_INVALIDATE also says 0 entries. */
@@ -280,7 +274,7 @@ static void bad_own_calls(void)
     CONFIG(WRITE, NIDUS_EPERM, "the vendor id", .offset = 0, .width = 2, .value = 0);
     CONFIG(WRITE, NIDUS_EINVAL, "width 8", .offset = 0, .width = 8);
 #undef CONFIG
-    expect_errno(nidus_call(NIDUS_CALL_PCI_CONFIG_READ, &config, NO_SUCH_ID), NIDUS_ENOENT, "PCI_CONFIG_READ, no such device");
+    check_errno(nidus_call(NIDUS_CALL_PCI_CONFIG_READ, &config, NO_SUCH_ID), NIDUS_ENOENT, "PCI_CONFIG_READ, no such device");
 }
 
 void scenario_bad_payloads(struct rig *r)

@@ -26,28 +26,23 @@ static void outside(struct rig *r)
 void scenario_no_nested(struct rig *r)
 {
     uint8_t *from = frames_need(BYTES, FRAME_SIZE, "a buffer"), *to = frames_need(BYTES, FRAME_SIZE, "a buffer");
-    uint32_t hwpt, device = r->dma.device->id;
-    int error;
+    uint32_t hwpt, device = r->dma.device->id, ioas = guest_info->default_ioas;
 
     check_step("3", "transfers without nested translation, IOVA = GPA");
-    error = iommufd_hwpt_alloc_paging(device, guest_info->default_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &hwpt);
-    check(error == -NIDUS_EOPNOTSUPP, "HWPT_ALLOC of a nest parent: %s, expected EOPNOTSUPP", errno_name(error));
-    error = iommufd_hwpt_alloc_paging(device, guest_info->default_ioas, 0, &hwpt);
-    check(error == 0, "HWPT_ALLOC over the default IOAS: %s", errno_name(error));
-    error = iommufd_attach(device, hwpt);
-    check(error == 0, "attach of nidus-dma: %s", errno_name(error));
+    check_errno(iommufd_hwpt_alloc_paging(device, ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &hwpt), NIDUS_EOPNOTSUPP,
+                "HWPT_ALLOC of a nest parent");
+    check_errno(iommufd_hwpt_alloc_paging(device, ioas, 0, &hwpt), 0, "HWPT_ALLOC over the default IOAS");
+    check_errno(iommufd_attach(device, hwpt), 0, "attach of nidus-dma");
     ndma_start(&r->dma, gpa_of(r->dma.ring), 8);
     check(dma_fill(r, gpa_of(from), BYTES, 0x33) == NDMA_DONE && ndma_pattern_check(from, 0, BYTES, 0x33) == BYTES,
           "FILL 1 MiB at GPA 0x%llx, verified", (unsigned long long)gpa_of(from));
     check(dma_copy(r, gpa_of(from), gpa_of(to), BYTES) == NDMA_DONE && ndma_pattern_check(to, 0, BYTES, 0x33) == BYTES,
           "COPY 1 MiB to GPA 0x%llx, verified", (unsigned long long)gpa_of(to));
     outside(r);
-    check(iommufd_ioas_unmap(guest_info->default_ioas, gpa_of(to), BYTES) == 0, "IOAS_UNMAP of the second buffer");
+    check_errno(iommufd_ioas_unmap(ioas, gpa_of(to), BYTES), 0, "IOAS_UNMAP of the second buffer");
     check(dma_fill(r, gpa_of(to), 64, 0x34) == NDMA_DST_ERROR && ndma_pattern_check(to, 0, BYTES, 0x33) == BYTES,
           "after it a write to GPA 0x%llx is refused; nothing written", (unsigned long long)gpa_of(to));
     ndma_reset(&r->dma);
-    error = iommufd_detach(device);
-    check(error == 0, "detach: %s", errno_name(error));
-    error = iommufd_destroy(hwpt);
-    check(error == 0, "DESTROY of the HWPT: %s", errno_name(error));
+    check_errno(iommufd_detach(device), 0, "detach");
+    check_errno(iommufd_destroy(hwpt), 0, "DESTROY of the HWPT");
 }

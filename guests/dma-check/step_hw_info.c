@@ -38,7 +38,7 @@ static unsigned field(uint64_t value, unsigned high, unsigned low)
     return (unsigned)(value >> low & ((2ULL << (high - low)) - 1));
 }
 
-void step_hw_info(struct rig *r, enum errata_wanted errata)
+void step_hw_info(struct rig *r)
 {
     uint64_t cap = r->unit.cap_reg, ecap = r->unit.ecap_reg;
     bool set = r->unit.flags & NIDUS_HW_INFO_VTD_ERRATA_772415_SPR17;
@@ -52,6 +52,6 @@ void step_hw_info(struct rig *r, enum errata_wanted errata)
           field(cap, 47, 40) ? "s" : "", names);
     names_of(ecap, ecap_bits, sizeof(ecap_bits) / sizeof(ecap_bits[0]), names, sizeof(names));
     check((ecap & ECAP_SMTS) && (!nested || (ecap & ECAP_NEST)), "ECAP 0x%llx:%s", (unsigned long long)ecap, names);
-    check(errata == ERRATA_ANY || set == (errata == ERRATA_SET), "erratum 772415: flag %u%s", set,
-          errata == ERRATA_ANY ? "" : errata == ERRATA_SET ? ", expected 1" : ", expected 0");
+    check(r->errata == ERRATA_ANY || set == (r->errata == ERRATA_SET), "erratum 772415: flag %u%s", set,
+          r->errata == ERRATA_ANY ? "" : r->errata == ERRATA_SET ? ", expected 1" : ", expected 0");
 }

@@ -45,12 +45,6 @@ static bool reads_page(struct rig *r, uint64_t iova)
     return dma_sum(r, iova, FRAME_SIZE, &device_sum) == NDMA_DONE && device_sum == ndma_sum_value(&sum);
 }
 
-static void check_errno(int error, int want, const char *what)
-{
-    check(error == -want, "%s: %s%s%s", what, errno_name(error), error == -want ? "" : ", expected ",
-          error == -want ? "" : errno_name(want));
-}
-
 static void refused_on_parent(struct rig *r)
 {
     uint32_t ioas = guest_info->default_ioas;

@@ -5,10 +5,8 @@
 
 #include "guests/dma-check/rig.h"
 
-enum errata_wanted { ERRATA_ANY, ERRATA_CLEAR, ERRATA_SET };
-
 void step_blocked(struct rig *r);                               /* 1 */
-void step_hw_info(struct rig *r, enum errata_wanted errata);    /* 2 */
+void step_hw_info(struct rig *r);                               /* 2 */
 void step_transfers(struct rig *r);                             /* 3 */
 void step_accessed(struct rig *r);                              /* 4 */
 void step_stale(struct rig *r);                                 /* 5 */

@@ -14,15 +14,23 @@ static uint64_t *table_alloc(void *context, uint64_t *address)
     return table;
 }
 
+static void table_free(void *context, uint64_t *table, uint64_t address)
+{
+    (void)context, (void)address;
+    frames_free(table, FRAME_SIZE);
+}
+
 static uint64_t *table_at(void *context, uint64_t address)
 {
     (void)context;
     return (uint64_t *)address;
 }
 
+const struct pgtable_memory paging_memory = { .alloc = table_alloc, .free = table_free, .at = table_at };
+
 static struct pgtable current(void)
 {
-    struct pgtable t = { .memory = { .alloc = table_alloc, .at = table_at } };
+    struct pgtable t = { .memory = paging_memory };
 
     __asm__ volatile("mov %%cr3, %0" : "=r"(t.root));
     t.root &= PT_ADDRESS;
