@@ -4,7 +4,7 @@ test that has to fail for it:
 
     Mutant: what is taken out
     Boot: the arguments that dma-check gets, on a guest with `nested = on` unless `Nested:` says otherwise
-    Fails: regular expression of a line of dma-check
+    Fails: what the line of dma-check that has to fail begins with, after its number
 
 A flush that can be taken out without a test that fails is a flush that no test has looked at.
 """
@@ -70,7 +70,7 @@ def run(mutant):
     except OSError as error:
         return f"{error}\nthe patch has to be made anew: the code that it changes has changed"
     conf = "[system]\nat-end = poweroff\n" + boot.guest("a", devices=["00:04.0", "00:05.0"], nested=mutant.nested, args=mutant.args)
-    problem = boot.run(boot.Scenario("mutant-" + mutant.name, expect=[r"a\| FAIL " + mutant.fails], conf=conf, boot=efi,
+    problem = boot.run(boot.Scenario("mutant-" + mutant.name, expect=[r"a\| FAIL [\d.]+ " + re.escape(mutant.fails)], conf=conf, boot=efi,
                                      timeout=60))
     return problem and f"no test notices: {mutant.what}\n{problem}"
 
