@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The emulated machine that nidus is booted on: QEMU's command line, and the serial console as readable text."""
+import json
 import os
 import re
 import shutil
+import socket
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -52,7 +54,7 @@ class Machine:
         """The serial console is QEMU's standard output."""
         line = [qemu_binary(), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-nodefaults", "-machine", "q35",
                 "-cpu", self.cpu, "-m", self.memory, "-smp", "1", "-display", self.display, "-vga", "std",
-                "-no-reboot", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+                "-no-reboot", "-qmp", f"unix:{self.work}/qmp,server=on,wait=off", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                 "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={self.code}",
                 "-drive", f"if=pflash,format=raw,unit=1,file={self.variables}",
                 "-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.disk}",
@@ -62,6 +64,28 @@ class Machine:
         for device in self.devices:
             line += ["-device", device]
         return line + list(self.options)
+
+
+    def monitor(self, command):
+        """The answer of QEMU's own monitor to a command."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(os.path.join(self.work, "qmp"))
+            with s.makefile("rw", encoding="utf-8") as qmp:
+                answer = {}
+                for request in ({"execute": "qmp_capabilities"},
+                                {"execute": "human-monitor-command", "arguments": {"command-line": command}}):
+                    qmp.write(json.dumps(request))
+                    qmp.flush()
+                    answer = json.loads(qmp.readline())
+                    while "return" not in answer:   # the greeting, events
+                        answer = json.loads(qmp.readline())
+                return answer["return"]
+
+    def dma_bytes(self, slot):
+        """Register BYTES of the nidus-dma in a slot (docs/nidus-dma.md), as the machine has it, whoever owns the device."""
+        bar = re.search(rf"device +{slot}, function 0:.*?BAR0: .*? at (0x[0-9a-f]+)", self.monitor("info pci"), re.S)
+        return int(self.monitor(f"xp /1gx {int(bar[1], 16) + 0x38:#x}").split()[1], 16)
 
 
 class Console:

@@ -64,6 +64,7 @@ class Scenario:
     files: dict = dataclasses.field(default_factory=dict)   # path on the disk: bytes, or the path of a file
     boot: str = "nidus.efi"     # what firmware starts, in build/
     machine: dict = dataclasses.field(default_factory=dict) # arguments of machine.Machine
+    still: tuple = ()           # (regular expression, slot): from that line on the nidus-dma there moves no byte
 
 
 def scenarios():
@@ -85,7 +86,8 @@ class Watcher:
             self.wanted[0].append(self.ENDINGS[scenario.ending])
         self.last = self.ENDINGS[scenario.ending]
         self.forbid = scenario.forbid
-        self.log, self.line, self.forbidden, self.ended = [], "", None, False
+        self.still = scenario.still and scenario.still[0]
+        self.log, self.line, self.forbidden, self.ended, self.look = [], "", None, False, False
 
     def put(self, text):
         for piece in text.splitlines(keepends=True):
@@ -96,6 +98,7 @@ class Watcher:
 
     def check(self, line):
         self.log.append(line)
+        self.look |= bool(self.still and re.search(self.still, line))
         self.ended |= bool(self.last and re.search(self.last, line))
         for sequence in self.wanted:
             if sequence and re.search(sequence[0], line):
@@ -125,7 +128,17 @@ def make_disk(scenario, work):
     return disk
 
 
-def watch(scenario, qemu, watcher):
+def moves(m, slot):
+    """What is wrong when the device's DMA goes on, or None."""
+    before = m.dma_bytes(slot)
+    time.sleep(LINGER)
+    after = m.dma_bytes(slot)
+    if before == 0:
+        return f"the device in slot {slot} had moved no byte before: this shows nothing"
+    return None if before == after else f"the device in slot {slot} still moves bytes: {before}, then {after}"
+
+
+def watch(scenario, qemu, watcher, m):
     """Until the machine ends, the time is up, or nothing more is wanted.  Returns what was wrong with the end, or None."""
     console = machine.Console()
     end = time.monotonic() + scenario.timeout
@@ -140,6 +153,11 @@ def watch(scenario, qemu, watcher):
             return None if scenario.ending == "poweroff" else "the machine ended by itself"
         if data:
             watcher.put(console.feed(data))
+        if watcher.look:
+            watcher.look, watcher.still = False, None
+            wrong = moves(m, scenario.still[1])
+            if wrong:
+                return wrong
         now = time.monotonic()
         if now > end:
             return f"not done after {scenario.timeout:.0f} seconds"
@@ -162,7 +180,7 @@ def run(scenario):
             with open(os.path.join(work, "errors"), "w+b") as errors:
                 qemu = subprocess.Popen(m.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
                 try:
-                    ending = watch(scenario, qemu, watcher)
+                    ending = watch(scenario, qemu, watcher, m)
                 finally:
                     qemu.kill()
                     qemu.wait()
