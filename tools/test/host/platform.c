@@ -48,6 +48,7 @@ static struct {
 } host;
 
 void (*host_store_hook)(volatile void *entry, unsigned bytes);
+void (*host_pause_hook)(void);
 uint32_t host_cpu_signature = 0x806f8;
 const char *host_hypervisor = "";
 
@@ -91,6 +92,7 @@ void host_reset(void)
         munmap(host.image, HOST_TABLE_BYTES);
     }
     host_store_hook = NULL;
+    host_pause_hook = NULL;
     host_cpu_signature = 0x806f8;
     host_hypervisor = "";
     memset(&host, 0, sizeof(host) - sizeof(host.log) - sizeof(host.log_length) - sizeof(host.log_lines));
@@ -244,15 +246,18 @@ bool host_phys_is_table(uint64_t phys)
     return phys >= HOST_MEMORY_BASE && phys - HOST_MEMORY_BASE < HOST_TABLE_BYTES && host_phys(phys) != NULL;
 }
 
+void *host_phys_unsnooped(uint64_t phys)
+{
+    return host_phys_is_table(phys) ? host.image + (phys - HOST_MEMORY_BASE) : host_phys(phys);
+}
+
 uint64_t host_walk64(uint64_t phys, bool coherent)
 {
     uint64_t word;
-    void *p = host_phys(phys);
+    void *p = coherent ? host_phys(phys) : host_phys_unsnooped(phys);
 
     if (p == NULL)
         misuse("a walk read where there is no memory");
-    if (!coherent && host_phys_is_table(phys))
-        p = host.image + (phys - HOST_MEMORY_BASE);
     memcpy(&word, p, sizeof(word));
     return word;
 }
@@ -469,6 +474,8 @@ uint64_t platform_time_ns(void)
 void host_pause(void)
 {
     host.now += 1000;
+    if (host_pause_hook != NULL)
+        host_pause_hook();
 }
 
 void host_time_advance(uint64_t ns)

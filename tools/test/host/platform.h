@@ -48,6 +48,8 @@ void *host_phys(uint64_t phys);
 /* The word that a walker reads: from the memory image when it does not snoop, else as the CPU sees it.  phys must be memory. */
 uint64_t host_walk64(uint64_t phys, bool coherent);
 bool host_phys_is_table(uint64_t phys); /* an allocated table page */
+/* The same byte as memory holds it, without what is only in the CPU's caches.  NULL: no memory. */
+void *host_phys_unsnooped(uint64_t phys);
 
 uint64_t host_pages_live(void);         /* pages allocated now */
 uint64_t host_objects_live(void);
@@ -57,6 +59,8 @@ bool host_allocation_failed(void);      /* did that happen since? */
 
 /* Called after each store to a table. */
 extern void (*host_store_hook)(volatile void *entry, unsigned bytes);
+/* Called at each platform_pause: time for hardware to get on. */
+extern void (*host_pause_hook)(void);
 
 /* Registers ------------------------------------------------------------------------------------------ */
 
