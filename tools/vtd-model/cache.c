@@ -65,8 +65,8 @@ static struct cached *set_of(struct cache *c, const struct cached *tags)
         h += tags->domain * 0x85ebca6bULL;
     else if (c->kind != MODEL_IEC)
         h += tags->source_id * 0x85ebca6bULL;
-    if (c->kind == MODEL_PASID)
-        h += tags->pasid * 0xc2b2ae35ULL;
+    if (c->kind == MODEL_PASID || c->kind == MODEL_FIRST_STAGE || tags->with_pasid)
+        h += tags->pasid * 0xc2b2ae3d27d4eb4fULL;
     h ^= h >> 29;
     h *= 0xbf58476d1ce4e5b9ULL;
     return c->slot + (h >> 40) % c->sets * CACHE_WAYS;

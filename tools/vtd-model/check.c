@@ -57,8 +57,6 @@ void check_fetched(struct model_unit *unit, uint64_t address, const uint64_t *en
 {
     struct seen_entry *s = seen_slot(unit, address);
 
-    if (!place)
-        return;
     check_domain(unit, place, address);
     check_same_pasid(unit, place, address);
     s->address = address;

@@ -173,6 +173,8 @@ static bool move(struct transfer *t, uint64_t hpa, unsigned size, bool snoop)
         t->result->outcome = MODEL_NO_MEMORY;
         return false;
     }
+    if (size == 0)
+        return true;
     if (t->request->access == MODEL_WRITE) {
         memcpy(p, t->data, size);
     } else if (t->request->access == MODEL_READ) {

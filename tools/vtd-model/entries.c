@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * entries.c: from a request to its PASID-table entry: TTM, root, context, PASID directory, PASID table, with their checks in the order
- * of section 7.1.3.  Context and PASID-table entries come from their caches when these have them.  What faults is not cached, CM=1 apart.
+ * of section 7.1.3.  Context and PASID-table entries come from their caches when these have them.  What faults, and what
+ * a request was refused by, is not cached by it (6.2.2, 6.2.3), CM=1 apart.
  */
 #include <string.h>
 
@@ -136,12 +137,13 @@ bool find_context(struct model_unit *unit, const struct model_request *request, 
         cache_insert(unit, MODEL_CONTEXT, &tags);
         return false;
     }
+    if (!context_allows(unit, request, at, place, fault, out))
+        return false;
     if (!hit && cached) {
         memcpy(tags.word, place->context, sizeof place->context);
         cache_insert(unit, MODEL_CONTEXT, &tags);
-        check_fetched(unit, address, place->context, NULL);
     }
-    return context_allows(unit, request, at, place, fault, out);
+    return true;
 }
 
 /* PASID directory and PASID-table entry ---------------------------------------------------------------- */
@@ -302,11 +304,13 @@ bool find_entry(struct model_unit *unit, const struct model_request *request, en
     }
     place->pgtt = (uint8_t)field(place->entry[0], 8, 6);
     place->domain = (uint16_t)field(place->entry[1], 15, 0);
+    if (!entry_allows(unit, request, place, fault, out))
+        return false;
     if (!hit && cached) {
         check_fetched(unit, address, place->entry, place);
         keep_entry(unit, request->source_id, place, false);
     }
-    return entry_allows(unit, request, place, fault, out);
+    return true;
 }
 
 /*

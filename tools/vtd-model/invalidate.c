@@ -13,6 +13,12 @@ static bool overlaps(uint64_t page, unsigned page_shift, const struct invalidati
     return shift >= 57 || field(page << page_shift, 56, shift) == field(what->address, 56, shift);
 }
 
+/* A translation of a large page goes for certain only when the whole page is named, with the AM of its size, section 6.5.3.3. */
+static bool covers(const struct cached *c, const struct invalidation *what)
+{
+    return what->shift >= c->shift && overlaps(c->page, c->shift, what);
+}
+
 /* An entry that is being fetched while its cache is invalidated is not used. */
 static void stop_fetches(struct model_unit *unit)
 {
@@ -84,7 +90,7 @@ static bool iotlb_page_matches(const struct cached *c, const void *p)
     const struct invalidation *what = p;
     bool first = c->pgtt == 1 || c->pgtt == 3;
 
-    return c->domain == what->domain && (first || overlaps(c->page, c->shift, what));
+    return c->domain == what->domain && (first || covers(c, what));
 }
 
 static bool second_stage_page_matches(const struct cached *c, const void *p)
@@ -123,7 +129,7 @@ static bool pasid_iotlb_page_matches(const struct cached *c, const void *p)
 {
     const struct invalidation *what = p;
 
-    return (c->pgtt == 1 || c->pgtt == 3) && pasid_matches(c, p) && overlaps(c->page, c->shift, what);
+    return (c->pgtt == 1 || c->pgtt == 3) && pasid_matches(c, p) && covers(c, what);
 }
 
 static bool first_stage_page_matches(const struct cached *c, const void *p)

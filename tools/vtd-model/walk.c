@@ -14,7 +14,6 @@
 static bool fails(struct walk *w, uint8_t reason)
 {
     w->fault->reason = reason;
-    w->fault->condition = 0;
     if (w->out)
         say(w->out, "fault %02Xh: %s%s\n", reason, model_reason(reason), w->fault->muted ? " (FPD=1: not recorded)" : "");
     return false;
