@@ -163,8 +163,9 @@ static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
     [8 ... 15] = "unknown reason",
 };
 
-/* The unit stands at a descriptor that it refuses: say which, and put one in its place that does nothing. */
-static void replace_refused(struct unit *u, uint64_t iqercd, bool say)
+/* The unit stands at a descriptor that it refuses: say which, and put one in its place that does nothing.  true: it is the wait at
+ * the end of the request. */
+static bool replace_refused(struct unit *u, uint64_t iqercd, bool say)
 {
     unsigned slot = (unsigned)field(unit_read64(u, REG_IQH), IQ_256_OFFSET) % QI_ENTRIES;
     const struct hw_word *word = &u->qi.ring[slot * SLOT_WORDS];
@@ -173,6 +174,7 @@ static void replace_refused(struct unit *u, uint64_t iqercd, bool say)
         unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot, (ull)hw_load(&word[0]),
                  (ull)hw_load(&word[1]), iqe_reasons[field(iqercd, IQERCD_IQEI)]);
     put(u, slot, &nothing);
+    return (slot + 1) % QI_ENTRIES == u->qi.tail;
 }
 
 /* 6.5.2.11: the queue stands still until its error is acknowledged. */
@@ -183,15 +185,16 @@ static void recover(struct unit *u)
         return;
     uint64_t iqercd = unit_read64(u, REG_IQERCD);
     bool first = !u->qi.error; /* of the request: that one is said */
+    bool wait_is_lost = status & FSTS_ITE; /* it may have been aborted */
     u->qi.error = -NIDUS_EIO;
     if (status & FSTS_IQE)
-        replace_refused(u, iqercd, first);
+        wait_is_lost |= replace_refused(u, iqercd, first);
     if (status & FSTS_ITE && first)
         unit_log(u, "device-TLB invalidation timed out, source-id 0x%04x", (unsigned)field(iqercd, IQERCD_ITESID));
     if (status & FSTS_ICE && first)
         unit_log(u, "unexpected device-TLB invalidation completion, source-id 0x%04x", (unsigned)field(iqercd, IQERCD_ICESID));
     unit_write32(u, REG_FSTS, status);
-    if (status & FSTS_ITE) /* the wait may have been aborted with it */
+    if (wait_is_lost)
         append_wait(u);
 }
 
