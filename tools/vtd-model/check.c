@@ -25,11 +25,11 @@ static void check_domain(struct model_unit *unit, const struct place *place, uin
     unsigned pgtt = (unsigned)field(e[0], 8, 6);
     bool second = pgtt == 2 || pgtt == 3;
     struct domain_use *use = &unit->domains[domain];
-    struct domain_use now = { .used = true, .second = second, .width = second ? (uint8_t)field(e[0], 4, 2) : 0, .sspt = second ? e[0] & mask(63, 12) : 0 };
+    struct domain_use now = { .generation = unit->domain_generation, .second = second, .width = second ? (uint8_t)field(e[0], 4, 2) : 0, .sspt = second ? e[0] & mask(63, 12) : 0 };
 
     if (unit->caps.cm && domain == 0)
         violation(unit, "PASID-table entry at 0x%llx uses DID 0 although CM=1", (unsigned long long)address);
-    if (use->used && (use->second != now.second || use->width != now.width || use->sspt != now.sspt))
+    if (use->generation == now.generation && (use->second != now.second || use->width != now.width || use->sspt != now.sspt))
         violation(unit, "DID 0x%x used for SSPTPTR 0x%llx (entry at 0x%llx) while entries of SSPTPTR 0x%llx may still be cached (6.2.3.1)", domain,
                   (unsigned long long)now.sspt, (unsigned long long)address, (unsigned long long)use->sspt);
     *use = now;
@@ -80,7 +80,7 @@ static bool domain_cached(const struct model_unit *unit, enum model_cache kind, 
 void check_domain_done(struct model_unit *unit, const struct invalidation *what)
 {
     if (what->scope == SCOPE_GLOBAL && unit->cache[MODEL_PASID].live == 0)
-        memset(unit->domains, 0, 65536 * sizeof *unit->domains);
+        unit->domain_generation++;
     else if (what->scope == SCOPE_DOMAIN && !domain_cached(unit, MODEL_PASID, what->domain))
         unit->domains[what->domain] = (struct domain_use){ 0 };
 }

@@ -121,7 +121,8 @@ struct seen_entry {             /* an entry that hardware has fetched, for the c
 #define SEEN_ENTRIES 256
 
 struct domain_use {             /* what a DID was last used for, section 6.2.3.1 */
-    bool used, second;
+    uint32_t generation;        /* the unit's: in use; another: not */
+    bool second;
     uint8_t width;
     uint64_t sspt;
 };
@@ -173,6 +174,7 @@ struct model_unit {
 
     struct seen_entry *seen;
     struct domain_use *domains; /* 65536 */
+    uint32_t domain_generation;
     uint8_t *device_flags;      /* 65536 */
 
     struct model_msi msi[RING];

@@ -54,6 +54,7 @@ struct model_unit *model_unit_add(struct model *model, const struct model_preset
     model->unit[model->units++] = unit;
     capabilities(&unit->caps, preset);
     unit->haw = preset->haw;
+    unit->domain_generation = 1;
     unit->seen = calloc(SEEN_ENTRIES, sizeof *unit->seen);
     unit->domains = calloc(65536, sizeof *unit->domains);
     unit->device_flags = calloc(65536, 1);

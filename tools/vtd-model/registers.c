@@ -260,6 +260,8 @@ static void command_written(struct model_unit *unit)
         violation(unit, "GCMD 0x%08x has reserved bits set", command);
     if ((bit(command, GCMD_IRE) || bit(command, GCMD_SIRTP)) && !unit->caps.ir)
         violation(unit, "GCMD 0x%08x: ECAP.IR=0", command);
+    if (changes == 0)
+        return;
     /* RTPS, IRTPS go off when the command is written, and on when it is done. */
     if (bit(command, GCMD_SRTP))
         set_status(unit, GCMD_SRTP, false);

@@ -204,27 +204,75 @@ static void expect_fault(uint16_t source_id, enum model_access access, uint64_t 
     expect_no_violation();
 }
 
+/*
+ * Between any two stores of nidus a device asks for its addresses, at any seed: what it gets is the guest's RAM or a fault, never
+ * anything else.  Which of the guest's pages it is, is looked at when nidus has finished.
+ */
+static void (*hardware_looks)(volatile void *entry, unsigned bytes);
+static uint64_t probed[4];
+static unsigned probes;
+
+static void probe(volatile void *entry, unsigned bytes)
+{
+    static const uint16_t functions[] = { DEVICE, OTHER };
+
+    hardware_looks(entry, bytes);
+    for (unsigned i = 0; i < probes; i++) {
+        uint32_t word;
+        struct model_result r = dma(functions[i % 2], MODEL_READ, probed[i / 2], &word, 4);
+        uint64_t hpa = r.address & ~0xfffULL;
+        bool own = false;
+
+        if (r.outcome == MODEL_FAULT)
+            continue;
+        for (unsigned c = 0; c < guest->chunks; c++)
+            own |= hpa >= guest->chunk[c].hpa && hpa - guest->chunk[c].hpa < guest->chunk[c].size;
+        if (r.outcome != MODEL_DONE || !own)
+            fail_msg("%s: between two stores 0x%llx led to 0x%llx, outcome %d", where, (unsigned long long)probed[i / 2], (unsigned long long)hpa,
+                     r.outcome);
+    }
+    expect_no_violation();
+}
+
+static void probe_at(uint64_t a, uint64_t b)
+{
+    probed[0] = a;
+    probed[1] = b;
+    probes = 4;
+    hardware_looks = host_store_hook;
+    host_store_hook = probe;
+}
+
 /* Start and end ---------------------------------------------------------------------------------------- */
 
-static void start(const struct model_preset *preset, const struct model_freedom *freedom, uint64_t seed)
+static void power_on(const struct model_preset *preset, const struct model_freedom *freedom, uint64_t seed)
 {
-    uint32_t length;
-    const void *table;
-    char reason[160] = "";
-
     host_reset();
     host_log_clear();
+    probes = 0;
     model = model_host_new(seed);
     unit = model_host_unit(model, preset, UNIT_BASE);
     model_set_freedom(model, freedom);
     guest = host_guest("web", RAM);
     host_function_add(0, DEVICE);
     host_function_add(0, OTHER);
-    table = model_host_dmar(model, NULL, &length);
+}
+
+static void init(const uint16_t *const *scopes)
+{
+    uint32_t length;
+    const void *table = model_host_dmar(model, scopes, &length);
+
     iommu_init(table, length, IOMMU_ERRATA_OFF);
     if (iommu_unavailable())
         fail_msg("%s: %s", where, iommu_unavailable());
     expect_no_violation();
+}
+
+static void start_guest(void)
+{
+    char reason[160] = "";
+
     context = iommu_context_create(guest, true);
     assert_non_null(context);
     ram_ioas = iommu_default_ioas(context);
@@ -232,6 +280,13 @@ static void start(const struct model_preset *preset, const struct model_freedom 
         fail_msg("%s: refused: %s", where, reason);
     next_table = TABLES;
     expect_no_violation();
+}
+
+static void start(const struct model_preset *preset, const struct model_freedom *freedom, uint64_t seed)
+{
+    power_on(preset, freedom, seed);
+    init(NULL);
+    start_guest();
 }
 
 /* Nidus itself never forgets a unit. */
@@ -390,6 +445,7 @@ static void unmap_under_nested(void)
     uint32_t parent, hwpt[2], ioas = alloc_ioas();
     uint64_t top[2] = { new_table(), new_table() };
 
+    probe_at(0x7000, 0x400000);
     assert_int_equal(map(ioas, 0, 0, RAM, RW), 0);
     assert_int_equal(alloc_hwpt(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, NULL, &parent), 0);
     for (unsigned i = 0; i < 2; i++) {
@@ -430,6 +486,7 @@ static void replace(void)
     uint32_t parent, hwpt[2], ioas = alloc_ioas();
     uint64_t top[2] = { new_table(), new_table() };
 
+    probe_at(0x9000, 0xa000);
     assert_int_equal(map(ioas, 0x9000, 0x500000, K4, RW), 0);
     assert_int_equal(alloc_hwpt(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, NULL, &parent), 0);
     for (unsigned i = 0; i < 2; i++) {
@@ -467,6 +524,290 @@ static void a_device_moves_between_tables(void **state)
     on_each(replace, has_nest);
 }
 
+/* A non-leaf entry changes: IH=0 takes the paging structures too. */
+static void non_leaf_change(void)
+{
+    uint32_t parent, hwpt;
+    uint64_t top = new_table(), other = new_table();
+    struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = top, .addr_width = 48 };
+
+    fs_map(top, 0x5000, 0x300000);
+    fs_map(top, 0x6000, 0x302000);
+    *guest_word(other + 8 * 5) = 0x301000 | FS_LEAF;
+    *guest_word(other + 8 * 6) = 0x303000 | FS_LEAF;
+    assert_int_equal(alloc_hwpt(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, NULL, &parent), 0);
+    assert_int_equal(alloc_hwpt(parent, 0, &s1, &hwpt), 0);
+    assert_int_equal(attach(device_id, hwpt), 0);
+    expect_dma(DEVICE, 0x5000, 0x300000);
+    *fs_entry(top, 0x5000, 2) = other | FS_TABLE;
+    assert_int_equal(invalidate(hwpt, 0, 512, 0), 0);
+    expect_dma(DEVICE, 0x5000, 0x301000);
+    expect_dma(DEVICE, 0x6000, 0x303000);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(hwpt), 0);
+    assert_int_equal(destroy(parent), 0);
+}
+
+static void an_invalidation_of_tables_takes_paging_structures(void **state)
+{
+    (void)state;
+    on_each(non_leaf_change, has_nest);
+}
+
+/* Ranges of every length and alignment: what is in them is fresh afterwards, page by page. */
+static void ranges(void)
+{
+    uint32_t parent, hwpt;
+    uint64_t top = new_table(), base = 0x3f0000;
+    struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = top, .addr_width = 48 };
+    unsigned flip[64] = { 0 };
+
+    for (unsigned i = 0; i < 64; i++)
+        fs_map(top, base + i * K4, 0x400000 + i * K4);
+    assert_int_equal(alloc_hwpt(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, NULL, &parent), 0);
+    assert_int_equal(alloc_hwpt(parent, 0, &s1, &hwpt), 0);
+    assert_int_equal(attach(device_id, hwpt), 0);
+    for (unsigned length = 1; length < 40; length += 3)
+        for (unsigned first = 0; first + length <= 64; first += 5) {
+            for (unsigned i = first; i < first + length; i++) {
+                expect_dma(DEVICE, base + i * K4, (flip[i] ? 0x600000 : 0x400000) + i * K4);
+                flip[i] ^= 1;
+                fs_map(top, base + i * K4, (flip[i] ? 0x600000 : 0x400000) + i * K4);
+            }
+            assert_int_equal(invalidate(hwpt, base + first * K4, length, NIDUS_VTD_INV_LEAF), 0);
+            for (unsigned i = first; i < first + length; i++)
+                expect_dma(DEVICE, base + i * K4, (flip[i] ? 0x600000 : 0x400000) + i * K4);
+        }
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(hwpt), 0);
+    assert_int_equal(destroy(parent), 0);
+}
+
+static void ranges_are_covered_to_the_page(void **state)
+{
+    (void)state;
+    on_each(ranges, has_nest);
+}
+
+/* Parts of large leaves of the second stage go, and come back as small ones. */
+static void split_leaves(void)
+{
+    uint32_t ioas = alloc_ioas();
+
+    assert_int_equal(map(ioas, 0, 0, RAM, RW), 0);
+    assert_int_equal(attach(device_id, ioas), 0);
+    for (uint64_t a = M2; a < RAM; a += M2) {
+        expect_dma(DEVICE, a + 0x7000, a + 0x7000);
+        expect_dma(DEVICE, a + 0x8000, a + 0x8000);
+    }
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(unmap(ioas, 0, RAM), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(map(ioas, i * M2, i * M2, M2, RW), 0);
+        assert_int_equal(map(ioas, (i + 8) * M2, (i + 8) * M2, K4, RW), 0);
+    }
+    assert_int_equal(attach(device_id, ioas), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        expect_dma(DEVICE, i * M2 + 0x3000, i * M2 + 0x3000);
+        expect_dma(DEVICE, (i + 8) * M2, (i + 8) * M2);
+        assert_int_equal(unmap(ioas, i * M2, M2), 0);
+        expect_fault(DEVICE, MODEL_READ, i * M2 + 0x3000, 0x79);
+        assert_int_equal(map(ioas, i * M2 + K4, 0x1000000, K4, RW), 0);
+        expect_dma(DEVICE, i * M2 + K4, 0x1000000);
+        expect_fault(DEVICE, MODEL_WRITE, i * M2 + 0x3000, 0x79);
+    }
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(ioas), 0);
+}
+
+static void large_leaves_become_small_ones(void **state)
+{
+    (void)state;
+    on_each(split_leaves, NULL);
+}
+
+/* The guest is told of its device's fault: address, reason, access, and which stage. */
+static void fault_reports(void)
+{
+    struct nidus_fault_read read = { .size = sizeof read, .data_uptr = DATA, .entry_len = sizeof(struct nidus_fault), .entry_num = 4 };
+    struct nidus_fault fault;
+
+    assert_int_equal(attach(device_id, ram_ioas), 0);
+    expect_fault(DEVICE, MODEL_WRITE, RAM + 0x5008, 0x79);
+    iommu_poll();
+    assert_int_equal(call(NIDUS_CALL_FAULT_READ, &read, sizeof read, 0), 0);
+    assert_int_equal(read.entry_num, 1);
+    assert_int_equal(platform_guest_read(guest, DATA, &fault, sizeof fault), 0);
+    assert_int_equal(fault.dev_id, device_id);
+    assert_int_equal(fault.reason, 0x79);
+    assert_int_equal(fault.access, NIDUS_FAULT_WRITE);
+    assert_int_equal(fault.addr, RAM + 0x5000);
+    assert_int_equal(fault.stage, NIDUS_FAULT_STAGE_SECOND);
+    /* A storm: the unit has one record, and what it lost is counted. */
+    for (unsigned i = 0; i < 5; i++)
+        expect_fault(DEVICE, MODEL_READ, RAM + i * K4, 0x79);
+    iommu_poll();
+    iommu_poll();
+    read.entry_num = 4;
+    assert_int_equal(call(NIDUS_CALL_FAULT_READ, &read, sizeof read, 0), 0);
+    assert_int_equal(read.entry_num, 1);
+    assert_true(read.out_lost > 0);
+    expect_fault(DEVICE, MODEL_READ, RAM, 0x79); /* records go on */
+    iommu_poll();
+    read.entry_num = 4;
+    assert_int_equal(call(NIDUS_CALL_FAULT_READ, &read, sizeof read, 0), 0);
+    assert_int_equal(read.entry_num, 1);
+    assert_int_equal(detach(device_id), 0);
+}
+
+static void faults_reach_the_guest(void **state)
+{
+    (void)state;
+    on_each(fault_reports, NULL);
+}
+
+/* Firmware left the unit on: legacy tables, its own queue, interrupt remapping, a fault.  Nidus takes it over. */
+static void leave_it_on(const struct model_preset *preset)
+{
+    uint64_t aw = preset->cap >> 11 & 1 ? 3 : preset->cap >> 10 & 1 ? 2 : 1;
+    uint8_t *tables = platform_pages_alloc(NULL, 3);
+    uint64_t at = platform_phys(tables), *root = (uint64_t *)tables;
+
+    model_set_freedom(model, &model_calm);
+    root[0] = (at + K4) | 1;                    /* context table: pass-through for bus 0 */
+    for (unsigned i = 0; i < 256; i++) {
+        uint64_t *context = (uint64_t *)(tables + K4) + 2 * i;
+
+        context[0] = 1 | 2 << 2;
+        context[1] = aw | 9 << 8;
+    }
+    platform_write_back(tables, 8 * K4);
+    model_write(unit, 0x20, 8, at);
+    model_write(unit, 0x18, 4, 1u << 30);       /* SRTP */
+    model_write(unit, 0x90, 8, at + 2 * K4);    /* 128-bit descriptors */
+    model_write(unit, 0x18, 4, 1u << 26);
+    ((uint64_t *)(tables + 2 * K4))[0] = 0x11;
+    ((uint64_t *)(tables + 2 * K4))[2] = 0x12;
+    ((uint64_t *)(tables + 2 * K4))[4] = 0x4;
+    ((uint64_t *)(tables + 2 * K4))[6] = 0x5;
+    model_write(unit, 0xb8, 8, (at + 3 * K4) | 7);
+    model_write(unit, 0x18, 4, 1u << 26 | 1u << 24);
+    model_write(unit, 0x88, 8, 0x40);
+    model_write(unit, 0x18, 4, 1u << 26 | 1u << 25);
+    model_write(unit, 0x18, 4, 1u << 31 | 1u << 26 | 1u << 25);
+}
+
+static void a_unit_that_firmware_left_on_is_taken_over(void **state)
+{
+    char name[64];
+
+    (void)state;
+    where = name;
+    for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (unsigned seed = 0; seed < 4; seed++) {
+            uint32_t word;
+
+            snprintf(name, sizeof name, "%s, %s, seed %u, left on", kinds[k], seed ? "wild" : "calm", seed);
+            power_on(model_preset(kinds[k]), &model_calm, seed);
+            leave_it_on(model_preset(kinds[k]));
+            assert_int_equal(dma(DEVICE, MODEL_READ, host_guest_hpa(guest, 0x5000), &word, 4).outcome, MODEL_DONE);
+            dma(0x300, MODEL_READ, 0x5000, &word, 4); /* a fault */
+            expect_no_violation();
+            model_set_freedom(model, seed ? &model_wild : &model_calm);
+            init(NULL);
+            start_guest();
+            second_stage();
+            stop();
+        }
+}
+
+/* Two unlike units, a device behind each. */
+static void two_units(const char *first, const char *second)
+{
+    static const uint16_t scope[] = { DEVICE, 0xffff };
+    const uint16_t *const scopes[] = { scope };
+    struct model_unit *one, *two;
+
+    for (unsigned seed = 0; seed < 4; seed++) {
+        static char name[96];
+        uint32_t ioas;
+
+        where = name;
+        snprintf(name, sizeof name, "%s and %s, seed %u", first, second, seed);
+        power_on(model_preset(first), seed ? &model_wild : &model_calm, seed);
+        one = unit;
+        two = model_host_unit(model, model_preset(second), UNIT_BASE + 0x10000);
+        init(scopes);
+        start_guest();
+        ioas = alloc_ioas();
+        assert_int_equal(map(ioas, 0, 0, RAM, RW), 0);
+        assert_int_equal(attach(device_id, ioas), 0);
+        assert_int_equal(attach(other_id, ioas), 0); /* an IOAS gets a table for each kind of unit */
+        for (unsigned round = 0; round < 3; round++) {
+            unit = one;
+            expect_dma(DEVICE, 0x200000, 0x200000);
+            unit = two;
+            expect_dma(OTHER, 0x200000, 0x200000);
+            assert_int_equal(unmap(ioas, 0, RAM), 0);
+            expect_fault(OTHER, MODEL_READ, 0x200000, 0x79);
+            unit = one;
+            expect_fault(DEVICE, MODEL_READ, 0x200000, 0x79);
+            assert_int_equal(map(ioas, 0, 0, RAM, RW), 0);
+        }
+        unit = one;
+        stop();
+    }
+}
+
+static void unlike_units_serve_one_guest(void **state)
+{
+    (void)state;
+    two_units("spr", "spr4");
+    two_units("spr", "noncoherent");
+    two_units("noncoherent", "granite");
+    two_units("3-level", "spr4");
+}
+
+/* A unit that stops answering in the middle: an error, not a hang; what it may still read is never freed. */
+static struct iommu_context *volatile abandoned;
+
+static void a_unit_that_falls_silent_is_an_error(void **state)
+{
+    (void)state;
+    where = "spr, silent";
+    start(model_preset("spr"), &model_calm, 1);
+    assert_int_equal(attach(device_id, ram_ioas), 0);
+    model_switches(unit)->never_answers = true;
+    assert_int_equal(detach(device_id), -NIDUS_EIO);
+    assert_int_equal(attach(other_id, ram_ioas), -NIDUS_EIO);
+    assert_false(iommu_context_block(context));
+    abandoned = context;
+    assert_non_null(abandoned);
+    engine_forget_units();
+    model_host_free(model);
+    host_reset();
+}
+
+/* A descriptor cannot be fetched, once: the queue goes on. */
+static void a_queue_error_is_recovered(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 4; n++) {
+        where = "spr, queue error";
+        start(model_preset("spr"), &model_calm, n);
+        assert_int_equal(attach(device_id, ram_ioas), 0);
+        expect_dma(DEVICE, 0x200000, 0x200000);
+        model_fail_fetch(unit, n);
+        assert_int_equal(detach(device_id), -NIDUS_EIO);
+        assert_true(model_violated(model, "invalidation queue error 2"));
+        model_forgive(model);
+        /* What was not done is done by trying again. */
+        assert_int_equal(detach(device_id), 0);
+        expect_fault(DEVICE, MODEL_READ, 0x200000, 0x59);
+        stop();
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -477,6 +818,14 @@ int main(void)
         cmocka_unit_test(a_first_stage_of_the_guest_is_nested),
         cmocka_unit_test(an_unmap_reaches_first_stages_over_it),
         cmocka_unit_test(a_device_moves_between_tables),
+        cmocka_unit_test(an_invalidation_of_tables_takes_paging_structures),
+        cmocka_unit_test(ranges_are_covered_to_the_page),
+        cmocka_unit_test(large_leaves_become_small_ones),
+        cmocka_unit_test(faults_reach_the_guest),
+        cmocka_unit_test(a_unit_that_firmware_left_on_is_taken_over),
+        cmocka_unit_test(unlike_units_serve_one_guest),
+        cmocka_unit_test(a_unit_that_falls_silent_is_an_error),
+        cmocka_unit_test(a_queue_error_is_recovered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
