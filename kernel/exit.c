@@ -84,7 +84,7 @@ static void do_call(struct guest *g, const struct vcpu_exit *exit)
     int64_t result = -NIDUS_EPERM;
     if (guest_cpu->cpl(v) == 0)
         result = hypercall(g, guest_cpu->get(v, VCPU_RAX), guest_cpu->get(v, VCPU_RDI), guest_cpu->get(v, VCPU_RSI));
-    if (g->state == GUEST_ENDED)
+    if (g->state == GUEST_ENDED || result == CALL_AGAIN)
         return;
     guest_cpu->set(v, VCPU_RAX, (uint64_t)result);
     guest_cpu->skip(v, exit->length);
@@ -92,8 +92,11 @@ static void do_call(struct guest *g, const struct vcpu_exit *exit)
 
 static void stop_for_memory(struct guest *g, const struct vcpu_exit *exit)
 {
-    stop(g, "%s guest-physical address 0x%llx, which is neither its RAM nor a BAR of its devices",
-         exit->write ? "wrote" : "read", (unsigned long long)exit->gpa);
+    if (exit->fetch)
+        stop(g, "ran into guest-physical address 0x%llx, which is not its RAM", (unsigned long long)exit->gpa);
+    else
+        stop(g, "%s guest-physical address 0x%llx, which is neither its RAM nor a BAR of its devices",
+             exit->write ? "wrote" : "read", (unsigned long long)exit->gpa);
 }
 
 void exit_handle(struct guest *g, const struct vcpu_exit *exit)

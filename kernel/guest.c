@@ -368,14 +368,21 @@ void guest_log(struct guest *g, const char *text)
     log_line("guest %s: %s", g->name, text);
 }
 
-void guest_print(struct guest *g, const char *text, uint32_t length)
+uint32_t guest_print(struct guest *g, const char *text, uint32_t length)
 {
-    for (uint32_t i = 0; i < length; i++) {
-        if (text[i] != '\n' && text[i] != '\r')
-            g->line[g->line_length++] = text[i];
-        if (text[i] == '\n' || g->line_length == sizeof(g->line))
-            print_line(g);
+    uint64_t end = time_ns() + SLICE_NS;
+    uint32_t i = 0;
+    while (i < length) {
+        char c = text[i++];
+        if (c != '\n' && c != '\r')
+            g->line[g->line_length++] = c;
+        if (c != '\n' && g->line_length < sizeof(g->line))
+            continue;
+        print_line(g);          /* a serial line may take milliseconds */
+        if (time_ns() >= end)
+            break;
     }
+    return i;
 }
 
 /* The end. */

@@ -15,6 +15,8 @@
 
 struct iommu_context;
 
+#define SLICE_NS 5000000ull     /* a guest's turn on the CPU */
+
 enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* until the next tick */, GUEST_ENDED };
 
 struct guest {
@@ -33,6 +35,7 @@ struct guest {
     struct guest_frames *frames;
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
+    uint32_t console_done;      /* bytes of an unfinished CONSOLE_WRITE that were printed in earlier turns */
     uint64_t log_since;         /* time_ns when the second began that the next two count in */
     unsigned log_lines, log_left_out; /* lines about its requests, printed and not */
     uint64_t debt;              /* nanoseconds that it had over its slices, by calls that took long */
@@ -55,8 +58,8 @@ void guest_crash(struct guest *g, const char *why);
 /* One line about something that it asked for; at most GUEST_LOG_LINES a second, the others are counted. */
 #define GUEST_LOG_LINES 20u
 void guest_log(struct guest *g, const char *text);
-/* Text for the console; appears line by line. */
-void guest_print(struct guest *g, const char *text, uint32_t length);
+/* Text for the console; appears line by line.  Stops when a turn's time is used up, and returns how many bytes it took. */
+uint32_t guest_print(struct guest *g, const char *text, uint32_t length);
 
 /* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
 int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);
@@ -66,7 +69,9 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 
 /* Handles what made g's CPU leave. */
 void exit_handle(struct guest *g, const struct vcpu_exit *exit);
-/* A call: number, payload GPA, device id. */
+/* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished; the guest makes it again in its
+ * next one. */
+#define CALL_AGAIN INT64_MIN
 int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id);
 
 #endif

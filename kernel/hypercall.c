@@ -31,8 +31,10 @@ static int64_t console_write(struct guest *g, union payload *p, struct nidus_gue
     int error = w->length != 0 ? platform_guest_read(g, w->data_uptr, text, w->length) : 0;
     if (error != 0)
         return error;
-    guest_print(g, text, w->length);
-    return 0;
+    uint32_t done = g->console_done < w->length ? g->console_done : w->length;
+    done += guest_print(g, text + done, w->length - done);
+    g->console_done = done < w->length ? done : 0;
+    return done < w->length ? CALL_AGAIN : 0;
 }
 
 static int64_t exit_guest(struct guest *g, union payload *p, struct nidus_guest_device *device)

@@ -207,7 +207,7 @@ void kernel_main(uint64_t boot_phys)
                  (unsigned long long)(ticks / (tsc_hz() / 1000)), (unsigned long long)ticks);
         guests_run();
     }
-    log_line("nidus: %u guests ended, %u failed", boot.guest_count, count_failed());
+    log_line("nidus: %u guest%s ended, %u failed", boot.guest_count, boot.guest_count == 1 ? "" : "s", count_failed());
     machine_end((enum boot_at_end)boot.at_end);
 }
 

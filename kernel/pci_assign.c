@@ -225,6 +225,10 @@ static bool check_pages(const struct function *self, unsigned i, uint64_t start,
     for (unsigned m = 0; m < plan->memory_count; m++)
         if (overlaps(start, end, plan->memory[m].base, plan->memory[m].base + plan->memory[m].size))
             return refuse(reason, "firmware put its BAR %u at 0x%llx, on what it lists as memory", i, at);
+    const struct boot_framebuffer *screen = &plan->framebuffer;
+    if ((plan->console & BOOT_CONSOLE_SCREEN) && screen->base != 0 &&
+        overlaps(start, end, screen->base, screen->base + sizeof(uint32_t) * screen->stride * screen->height))
+        return refuse(reason, "its BAR %u at 0x%llx is the screen that nidus prints on (console in [system])", i, at);
     const struct function *other = neighbour(self, start, end);
     if (other != NULL)
         return refuse(reason, "its BAR %u at 0x%llx shares a page with a BAR of %02x:%02x.%u", i, at, PCI_BUS(other->bdf),

@@ -10,8 +10,6 @@
 #include "kernel/guest.h"
 #include "kernel/time.h"
 
-#define SLICE_NS 5000000ull
-
 /* Each interrupt is a tick: it ends halts, and faults of devices are looked for. */
 static void tick(void)
 {

@@ -43,6 +43,7 @@ struct vcpu_exit {
     uint64_t raw;               /* the backend's exit code, for reports */
     uint64_t gpa;               /* MEMORY */
     bool write;                 /* MEMORY, IO */
+    bool fetch;                 /* MEMORY: of an instruction */
     uint32_t number;            /* MSR index; IO port */
     uint64_t value;             /* CR4_WRITE */
     char text[80];              /* CRASH, UNDEFINED, OTHER: what happened, in words */

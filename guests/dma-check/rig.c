@@ -288,7 +288,7 @@ static void describe_want(const struct fault_want *want, char *out, size_t size)
 void expect_fault_from(struct rig *r, const struct nidus_guest_device *device, provocation provoke, const void *context,
                        const struct fault_want *want, bool (*untouched)(void), const char *what)
 {
-    char expected[160], got[160] = "no fault record";
+    char expected[200], got[200] = "no fault record";
     bool found = false, lost = true;
     const char *instead = NULL;
     struct nidus_fault fault;

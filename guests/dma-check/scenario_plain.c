@@ -11,7 +11,7 @@ static void outside(struct rig *r)
     struct nidus_fault fault;
     enum ndma_status status;
     bool lost, found;
-    char got[160] = "no fault record";
+    char got[200] = "no fault record";
 
     faults_drop();
     status = dma_fill(r, frames_end(), 64, 1);

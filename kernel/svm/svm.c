@@ -425,6 +425,7 @@ static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_e
         break;
     case SVM_EXIT_NPF:
         exit->write = c->exit_info1 & NPF_WRITE;
+        exit->fetch = c->exit_info1 & NPF_FETCH;
         exit->gpa = c->exit_info2;
         break;
     }

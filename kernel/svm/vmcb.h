@@ -95,6 +95,7 @@ _Static_assert(SVM_EXIT_RDPRU == 0x8e && SVM_EXIT_VMRUN == 0x80, "appendix C");
 #define IOIO_IN               (1ull << 0)      /* EXITINFO1 of IOIO; the port is in 31:16 */
 #define IOIO_PORT_SHIFT       16
 #define NPF_WRITE             (1ull << 1)      /* EXITINFO1 of NPF: a page-fault error code */
+#define NPF_FETCH             (1ull << 4)
 #define PF_PRESENT            (1ull << 0)
 #define PF_WRITE              (1ull << 1)
 #define PF_FETCH              (1ull << 4)

@@ -61,6 +61,10 @@ static bool iotlb_serves(struct model_unit *unit, const struct cached *hit, cons
     bool privileged = request->with_pasid ? request->privileged : hit->mapping.privileged;
     bool writes = request->access != MODEL_READ || (at == AT_TRANSLATION && !(request->no_write && unit->caps.nwfs));
 
+    if (hit->mapping.reason) {
+        fault->reason = hit->mapping.reason;
+        return at == AT_UNTRANSLATED;
+    }
     if (privileged && !hit->mapping.sre)
         return false;
     if (writes && !hit->mapping.dirty && !speculative)
@@ -113,6 +117,11 @@ bool translate(struct model_unit *unit, const struct model_request *request, enu
         if (!legacy_translate(unit, request, at, address, zero_length, speculative, true, mapping, &domain, fault, NULL))
             return false;
     } else if (!walk_scalable(unit, request, at, address, zero_length, speculative, mapping, fault, &pasid, &domain)) {
+        if (unit->caps.cm && fault->reason == 0x79) { /* section 6.2.4.1: but first-stage faults */
+            struct mapping absent = { .reason = 0x79, .shift = 12, .pgtt = mapping->pgtt };
+
+            iotlb_fill(unit, request, address, pasid, domain, &absent);
+        }
         return false;
     }
     iotlb_fill(unit, request, address, pasid, domain, mapping);
@@ -168,7 +177,8 @@ static bool move(struct transfer *t, uint64_t hpa, unsigned size, bool snoop)
         t->result->outcome = MODEL_PROTECTED;
         return false;
     }
-    p = memory_at(t->unit, hpa, snoop || !t->request->no_snoop);
+    t->result->snooped = snoop || !t->request->no_snoop;
+    p = memory_at(t->unit, hpa, t->result->snooped);
     if (!p) {
         t->result->outcome = MODEL_NO_MEMORY;
         return false;

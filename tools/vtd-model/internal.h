@@ -24,6 +24,7 @@ struct mapping {                /* what a walk ends in, and the IOTLB holds, sec
     bool snoop;                 /* PGSNP or SNP */
     bool sre, wpe;
     bool privileged;            /* the request was, or RID_PRIV */
+    uint8_t reason;             /* CM=1: a second-stage fault that is remembered; 0: none */
 };
 
 struct cached {

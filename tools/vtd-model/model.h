@@ -31,7 +31,7 @@ struct model_preset {
     uint64_t cap, ecap;
     unsigned haw;               /* host address width */
 };
-/* spr spr4 spr-svm qemu 3-level noncoherent legacy …; ends with a name of NULL. */
+/* spr spr4 spr-svm qemu caching 3-level noncoherent granite meteor legacy; ends with a name of NULL. */
 extern const struct model_preset model_presets[];
 const struct model_preset *model_preset(const char *name);
 
@@ -101,6 +101,7 @@ struct model_result {
     uint8_t reason, condition;  /* section 7.1.3: 5Bh, and its .1 .2 … where there are several */
     bool completer_abort;       /* CA instead of UR */
     bool logged;                /* went to fault recording: not muted by FPD */
+    bool snooped;               /* the access to the last page */
     uint64_t done;              /* bytes moved before the page that failed */
     uint64_t address;           /* physical, of the last page */
 };

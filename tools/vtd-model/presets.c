@@ -12,6 +12,7 @@ const struct model_preset model_presets[] = {
     { "spr4", 0x60, 0x9ed008c40780466ULL, SPR_ECAP, 52 },                /* … with 5-level tables off */
     { "spr-svm", 0x60, SPR_CAP, 0x3ef9ea6f050dfULL, 52 },                /* … with PASID and PRS */
     { "qemu", 0x10, 0x81d2008c222f0606ULL, 0x3e80084f00fcbULL, 48 },     /* the patched QEMU: ESRTPS, neither PASID nor ATS */
+    { "caching", 0x10, 0x81d2008c222f0686ULL, 0x3e80084f00fcbULL, 48 },  /* … with CM=1: remembers what is absent */
     /* SAGAW of 3 levels alone, MGAW 39. */
     { "3-level", 0x60, 0x9ed008c40660266ULL, SPR_ECAP, 39 },
     /* C, SMPWCS and with it SSADS, EAFS are 0. */

@@ -34,6 +34,11 @@ SCENARIOS = [
     Scenario("platform-no-svm", conf=CONF, timeout=60, machine={"cpu": "max,-svm", "devices": EDU},
              expect=[r"no guest can run: the processor has no SVM$", r"nidus: 2 guests ended, 2 failed$"]),
 
+    Scenario("screen-is-ours", timeout=60, conf="[system]\nat-end = poweroff\nconsole = serial screen\n" +
+             guest("a", devices=["00:01.0"], args="no-iommu"), machine={"devices": ()},
+             expect=[r"guest a: starts without device 0000:00:01\.0: its BAR 0 at 0x[0-9a-f]+ is the screen that nidus prints on",
+                     r"nidus: 1 guest ended, 0 failed$"]),
+
     # at-end: poweroff is what every other scenario has
     Scenario("end-halt", conf=guest(args="no-iommu"), machine={"devices": ()}, timeout=60, ending="running",
              expect=[r"nidus: 1 guests? ended, 0 failed", r"nidus: halted$"]),

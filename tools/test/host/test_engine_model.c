@@ -310,7 +310,15 @@ static void stop(void)
     model_host_free(model);
 }
 
-static const char *const kinds[] = { "spr", "spr4", "spr-svm", "qemu", "3-level", "noncoherent", "granite" };
+/* MODEL_SEEDS in the environment: more than every day. */
+static unsigned seeds(void)
+{
+    const char *more = getenv("MODEL_SEEDS");
+
+    return more ? (unsigned)atoi(more) : 4;
+}
+
+static const char *const kinds[] = { "spr", "spr4", "spr-svm", "qemu", "caching", "3-level", "noncoherent", "granite" };
 
 static void on_each(void (*rule)(void), bool (*suits)(const struct model_preset *))
 {
@@ -322,7 +330,7 @@ static void on_each(void (*rule)(void), bool (*suits)(const struct model_preset 
 
         if (suits && !suits(preset))
             continue;
-        for (unsigned seed = 0; seed < 4; seed++) {
+        for (unsigned seed = 0; seed < seeds(); seed++) {
             snprintf(name, sizeof name, "%s, %s, seed %u", kinds[k], seed ? "wild" : "calm", seed);
             start(preset, seed ? &model_wild : &model_calm, seed);
             rule();
@@ -626,6 +634,47 @@ static void large_leaves_become_small_ones(void **state)
     on_each(split_leaves, NULL);
 }
 
+/* The default IOAS can be cut anywhere: the large leaf around the cut goes from the caches, whole and in pieces. */
+static void cut_default(void)
+{
+    assert_int_equal(attach(device_id, ram_ioas), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        uint64_t at = 3 * M2 + i * 17 * K4;
+
+        for (uint64_t a = 3 * M2; a < 4 * M2; a += 11 * K4)
+            dma(DEVICE, MODEL_READ, a, &(uint32_t){ 0 }, 4);
+        expect_dma(DEVICE, at, at);
+        assert_int_equal(unmap(ram_ioas, at, K4), 0);
+        expect_fault(DEVICE, MODEL_READ, at, 0x79);
+        expect_dma(DEVICE, at + K4, at + K4);
+    }
+    assert_int_equal(detach(device_id), 0);
+}
+
+static void a_cut_reaches_large_leaves_in_caches(void **state)
+{
+    (void)state;
+    on_each(cut_default, NULL);
+}
+
+/* Requests that do not snoop snoop all the same where the unit can make them (PGSNP): memory is never read behind the caches. */
+static void no_snoop(void)
+{
+    struct model_request r = { .source_id = DEVICE, .no_snoop = true };
+    uint32_t word;
+    bool can = model_read(unit, 0x10, 8) >> 7 & 1;
+
+    assert_int_equal(attach(device_id, ram_ioas), 0);
+    assert_int_equal(model_dma(unit, &r, 0x5000, &word, 4).snooped, can);
+    assert_int_equal(detach(device_id), 0);
+}
+
+static void requests_are_made_to_snoop(void **state)
+{
+    (void)state;
+    on_each(no_snoop, NULL);
+}
+
 /* The guest is told of its device's fault: address, reason, access, and which stage. */
 static void fault_reports(void)
 {
@@ -704,7 +753,7 @@ static void a_unit_that_firmware_left_on_is_taken_over(void **state)
     (void)state;
     where = name;
     for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        for (unsigned seed = 0; seed < 4; seed++) {
+        for (unsigned seed = 0; seed < seeds(); seed++) {
             uint32_t word;
 
             snprintf(name, sizeof name, "%s, %s, seed %u, left on", kinds[k], seed ? "wild" : "calm", seed);
@@ -728,7 +777,7 @@ static void two_units(const char *first, const char *second)
     const uint16_t *const scopes[] = { scope };
     struct model_unit *one, *two;
 
-    for (unsigned seed = 0; seed < 4; seed++) {
+    for (unsigned seed = 0; seed < seeds(); seed++) {
         static char name[96];
         uint32_t ioas;
 
@@ -821,6 +870,8 @@ int main(void)
         cmocka_unit_test(an_invalidation_of_tables_takes_paging_structures),
         cmocka_unit_test(ranges_are_covered_to_the_page),
         cmocka_unit_test(large_leaves_become_small_ones),
+        cmocka_unit_test(a_cut_reaches_large_leaves_in_caches),
+        cmocka_unit_test(requests_are_made_to_snoop),
         cmocka_unit_test(faults_reach_the_guest),
         cmocka_unit_test(a_unit_that_firmware_left_on_is_taken_over),
         cmocka_unit_test(unlike_units_serve_one_guest),

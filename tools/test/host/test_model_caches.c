@@ -15,6 +15,7 @@ enum kind { SS_1, SS_2, FS_3, PT_3, NESTED_4, NESTED_4B, KINDS };
 #define NEAR 0x7000ULL          /* the address that invalidations name */
 #define FAR  0x40000000ULL      /* another page, table and directory */
 static uint64_t sooner, later, near_leaf[KINDS], far_leaf[KINDS];
+static uint64_t ss_of_caching;
 static const uint16_t did_of[KINDS] = { 1, 2, 3, 3, 4, 4 };
 
 static uint32_t pasid_of(unsigned kind)
@@ -264,6 +265,31 @@ static void what_faults_is_not_cached(void **state)
     *word(near_leaf[SS_1]) = later | 3;
     assert_int_equal(goes_to(SS_1, NEAR), later);
     model_stop(NULL);
+}
+
+/* CM=1: entries that are absent are, tagged with DID 0, and so are second-stage faults, with their own. */
+static void caching_mode_remembers_what_is_absent(void **state)
+{
+    uint64_t hpa;
+
+    (void)state;
+    model_start("caching");
+    ss_identity(ss_of_caching = new_ss(), 4, 3);
+    assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0x59);
+    set_pasid(0, PGTT_SS, 1, ss_of_caching, 4, 0, 0);
+    assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0x59);
+    put(PC_DOMAIN(1), 0);
+    assert_true(submit());
+    assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0x59);
+    put(PC_DOMAIN(0), 0);
+    assert_true(submit());
+    assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0);
+    assert_int_equal(fault_of(MODEL_READ, 0x7000), 0x79);
+    *ss_leaf(ss_of_caching, 4, 0x7000, 1) = 0x40000000 | 3;
+    assert_int_equal(fault_of(MODEL_READ, 0x7000), 0x79);
+    put(IOTLB_PAGE(1), 0x7000);
+    assert_true(submit());
+    assert_int_equal(where(0x7000, &hpa), 0);
 }
 
 static void an_entry_of_a_request_without_pasid_carries_rid_pasid(void **state)
@@ -517,6 +543,7 @@ int main(void)
         cmocka_unit_test(entries_stay_until_their_tags_are_named),
         cmocka_unit_test(a_context_entry_is_cached_by_source_id),
         cmocka_unit_test(what_faults_is_not_cached),
+        cmocka_unit_test_teardown(caching_mode_remembers_what_is_absent, model_stop),
         cmocka_unit_test(an_entry_of_a_request_without_pasid_carries_rid_pasid),
         cmocka_unit_test(a_large_page_wants_the_mask_of_its_size),
         cmocka_unit_test(a_hit_checks_permission_again),
