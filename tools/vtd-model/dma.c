@@ -45,6 +45,17 @@ static void iotlb_fill(struct model_unit *unit, const struct model_request *requ
     cache_insert(unit, MODEL_IOTLB, &c);
 }
 
+/* CM=1, section 6.2.4.1: what is absent, first-stage entries apart; without a PASID-table entry the DID is 0. */
+static void remember_absent(struct model_unit *unit, const struct model_request *request, uint64_t address, uint32_t pasid, uint16_t domain,
+                            uint8_t pgtt, uint8_t reason)
+{
+    struct mapping absent = { .reason = reason, .shift = 12, .pgtt = pgtt };
+    bool no_entry = reason == 0x41 || reason == 0x51 || reason == 0x59;
+
+    if (no_entry || reason == 0x79)
+        iotlb_fill(unit, request, address, pasid, no_entry ? 0 : domain, &absent);
+}
+
 static void remember(struct model_unit *unit, const struct model_request *request, uint64_t address)
 {
     unit->recent[unit->next_recent] = (struct recent){ *request, address };
@@ -106,6 +117,7 @@ bool translate(struct model_unit *unit, const struct model_request *request, enu
     uint32_t pasid = 0;
     uint16_t domain = 0;
 
+    mapping->pgtt = 0;
     *fault = (struct fault){ 0 };
     if (!root_allows(unit, request, at, fault))
         return false;
@@ -117,11 +129,8 @@ bool translate(struct model_unit *unit, const struct model_request *request, enu
         if (!legacy_translate(unit, request, at, address, zero_length, speculative, true, mapping, &domain, fault, NULL))
             return false;
     } else if (!walk_scalable(unit, request, at, address, zero_length, speculative, mapping, fault, &pasid, &domain)) {
-        if (unit->caps.cm && fault->reason == 0x79) { /* section 6.2.4.1: but first-stage faults */
-            struct mapping absent = { .reason = 0x79, .shift = 12, .pgtt = mapping->pgtt };
-
-            iotlb_fill(unit, request, address, pasid, domain, &absent);
-        }
+        if (unit->caps.cm)
+            remember_absent(unit, request, address, pasid, domain, mapping->pgtt, fault->reason);
         return false;
     }
     iotlb_fill(unit, request, address, pasid, domain, mapping);

@@ -110,10 +110,6 @@ struct capabilities {           /* sections 11.4.2, 11.4.3 */
     bool rprivs, adms, ssirws, eimer, irreq;
 };
 
-struct event {                  /* a set of CTL, DATA, ADDR, UADDR registers */
-    uint32_t control;           /* offset */
-};
-
 struct seen_entry {             /* an entry that hardware has fetched, for the check of stores */
     uint64_t address;
     uint64_t word[8];

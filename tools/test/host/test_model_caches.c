@@ -283,6 +283,9 @@ static void caching_mode_remembers_what_is_absent(void **state)
     assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0x59);
     put(PC_DOMAIN(0), 0);
     assert_true(submit());
+    assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0x59); /* … of the IOTLB */
+    put(IOTLB_DOMAIN(0), 0);
+    assert_true(submit());
     assert_int_equal(fault_of(MODEL_READ, 0x40000000), 0);
     assert_int_equal(fault_of(MODEL_READ, 0x7000), 0x79);
     *ss_leaf(ss_of_caching, 4, 0x7000, 1) = 0x40000000 | 3;
