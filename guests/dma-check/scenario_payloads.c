@@ -248,6 +248,7 @@ static void bad_invalidate(void)
 
 static void bad_own_calls(void)
 {
+    static const char lines[] = "line one\nline two\nline three\n";
     struct nidus_pci_config config = { .size = 16, .width = 4 };
     struct nidus_fault fault;
 
@@ -265,6 +266,8 @@ static void bad_own_calls(void)
         .data_uptr = OUTSIDE);
     TRY(NIDUS_CALL_CONSOLE_WRITE, NIDUS_EFAULT, "CONSOLE_WRITE, text across the end of memory", nidus_console_write, .size = 16,
         .length = 16, .data_uptr = frames_end() - 8);
+    TRY(NIDUS_CALL_CONSOLE_WRITE, 0, "CONSOLE_WRITE, three lines", nidus_console_write, .size = 16, .length = sizeof(lines) - 1,
+        .data_uptr = (uint64_t)lines);
     CONFIG(READ, NIDUS_EINVAL, "offset 4096", .offset = 4096, .width = 4);
     CONFIG(READ, NIDUS_EINVAL, "width 3", .offset = 0, .width = 3);
     CONFIG(READ, NIDUS_EINVAL, "not aligned", .offset = 2, .width = 4);

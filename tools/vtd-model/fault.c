@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fault.c: primary fault recording, sections 7.2 to 7.4 and 11.4.4.3, 11.4.8. */
+/* fault.c: primary fault recording, sections 7.2 to 7.4 and 11.4.7. */
 #include "internal.h"
 
 /* Faults that FPD does not mute: "Qualified: N" in table 30. */

@@ -157,6 +157,8 @@ static void latch_interrupt_table(struct model_unit *unit)
 
     if (bit(irta, 11) && !unit->caps.eim)
         violation(unit, "IRTA.EIME set and ECAP.EIM=0");
+    if (status(unit, GCMD_IRE) && bit(irta, 11) != unit->eime)
+        violation(unit, "SIRTP changes EIME while IRES=1 (11.4.10)");
     unit->irt = irta & mask(63, 12);
     unit->irt_entries = 2u << field(irta, 3, 0);
     unit->eime = unit->caps.eim && bit(irta, 11);
@@ -326,7 +328,7 @@ static void iotlb_command(struct model_unit *unit)
 
 /* Writes --------------------------------------------------------------------------------------------- */
 
-/* PLM and PHM registers: section 11.4.7; LIMIT's low bits read 0 and mean 1. */
+/* PLM and PHM registers: section 11.4.8; LIMIT's low bits read 0 and mean 1. */
 bool protected_memory(const struct model_unit *unit, uint64_t hpa, uint64_t size)
 {
     uint64_t last = hpa + (size ? size - 1 : 0);
@@ -350,11 +352,11 @@ static void control_written(struct model_unit *unit, uint32_t control, uint32_t 
 static bool may_write(struct model_unit *unit, uint32_t base)
 {
     if (base == REG_IQA && status(unit, GCMD_QIE)) {
-        violation(unit, "IQA written while QIES=1 (11.4.9.3)");
+        violation(unit, "IQA written while QIES=1 (6.5.2)");
         return false;
     }
     if (base >= REG_PLMBASE && base <= REG_PHMLIMIT && bit(reg32(unit, REG_PMEN), 0)) {
-        violation(unit, "protected range at 0x%x written while PMEN.PRS=1 (11.4.7)", base);
+        violation(unit, "protected range at 0x%x written while PMEN.PRS=1 (11.4.8)", base);
         return false;
     }
     if (base == REG_PMEN && unit->pmen_pending)

@@ -369,6 +369,27 @@ static void a_function_of_nobody_is_blocked(void **state)
     on_each(a_function_that_nobody_has, NULL);
 }
 
+/* A function that did DMA while it was nobody's: nothing of that is remembered. */
+static void late_assignment(void)
+{
+    char reason[160];
+    uint32_t id;
+
+    host_function_add(0, DEVICE + 8);
+    expect_fault(DEVICE + 8, MODEL_READ, 0x1000, 0x41);
+    assert_true(iommu_assign(context, 0, DEVICE + 8, &id, reason));
+    expect_fault(DEVICE + 8, MODEL_READ, 0x1000, 0x59);
+    assert_int_equal(attach(id, ram_ioas), 0);
+    expect_dma(DEVICE + 8, 0x1000, 0x1000);
+    assert_int_equal(detach(id), 0);
+}
+
+static void a_function_that_did_dma_before_can_be_assigned(void **state)
+{
+    (void)state;
+    on_each(late_assignment, NULL);
+}
+
 static void second_stage(void)
 {
     assert_int_equal(attach(device_id, ram_ioas), 0);
@@ -862,6 +883,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_is_not_attached_is_blocked),
         cmocka_unit_test(a_function_of_nobody_is_blocked),
+        cmocka_unit_test(a_function_that_did_dma_before_can_be_assigned),
         cmocka_unit_test(the_default_ioas_maps_all_ram),
         cmocka_unit_test(what_is_unmapped_is_gone_from_every_cache),
         cmocka_unit_test(a_first_stage_of_the_guest_is_nested),

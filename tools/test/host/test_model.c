@@ -164,7 +164,7 @@ static void a_unit_that_never_answers(void **state)
     assert_int_equal(reg(0x1c, 4), 0xc4000000);
 }
 
-/* Protected memory, section 11.4.7: all DMA, silently; hardware's own reads of tables not. */
+/* Protected memory, section 11.4.8: all DMA, silently; hardware's own reads of tables not. */
 static void protected_ranges_block_without_a_fault(void **state)
 {
     struct model_result r;
