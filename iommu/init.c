@@ -15,9 +15,9 @@ static bool copy_table(const void *firmware, uint32_t length)
     unsigned order = 0;
     if (!dmar_open(&d, firmware, length, unavailable))
         return false;
-    while (PAGE_SIZE << order < d.length && order < 8)
+    while (PAGE_SIZE << order < d.length)
         order++;
-    uint8_t *copy = PAGE_SIZE << order < d.length ? NULL : platform_pages_alloc(NULL, order);
+    uint8_t *copy = platform_pages_alloc(NULL, order);
     if (!copy) {
         platform_format(unavailable, sizeof unavailable, "no memory for a DMAR table of %u bytes", d.length);
         return false;
@@ -118,10 +118,8 @@ struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
         platform_format(reason, 160, "%s", unavailable);
         return NULL;
     }
-    if (!dmar_find_drhd(&table, segment, bdf, &drhd)) {
-        platform_format(reason, 160, "no remapping unit covers it");
+    if (!dmar_find_drhd(&table, segment, bdf, &drhd, reason))
         return NULL;
-    }
     for (struct unit *u = units; u; u = u->next)
         if (u->drhd == drhd) {
             if (u->usable && !u->dead)
@@ -135,5 +133,6 @@ struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
 
 bool unit_find_rmrr(uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr)
 {
-    return table.bytes && dmar_find_rmrr(&table, segment, bdf, rmrr);
+    struct dmar_structure s = { 0 };
+    return table.bytes && dmar_next_rmrr(&table, segment, bdf, &s, rmrr);
 }
