@@ -64,13 +64,13 @@ uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsi
 
 /* Lines -------------------------------------------------------------------------------------------------- */
 
-/* Ends at a NUL; what is not printable is \xNN. */
+/* Ends at a NUL; a quote and what is not printable is \xNN. */
 static void print_text(const char *key, const void *text, size_t size)
 {
     const uint8_t *bytes = text;
     printf(" %s=\"", key);
     for (; size && *bytes; size--, bytes++)
-        printf(isprint(*bytes) && *bytes != '"' && *bytes != '\\' ? "%c" : "\\x%02x", *bytes);
+        printf(isprint(*bytes) && *bytes != '"' ? "%c" : "\\x%02x", *bytes);
     putchar('"');
 }
 

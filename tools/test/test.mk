@@ -20,6 +20,11 @@ $(HOST_DIR)/obj/%.c.o: %.c | $(B)/inih.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_FLAGS) -MF $(@:.o=.d) -c -o $@ $<
 
+$(HOST_DIR)/nidus-dmar: $(patsubst %,$(HOST_DIR)/obj/%.o,$(NIDUS_DMAR_SRC))
+	$(Q)$(CC) -fsanitize=address,undefined -o $@ $^
+-include $(patsubst %,$(HOST_DIR)/obj/%.d,$(NIDUS_DMAR_SRC))
+HOST_TOOLS := $(NIDUS_DMAR) $(HOST_DIR)/nidus-dmar
+
 # kernel/abi against Linux's own headers.  Debian 12's are too old; newer ones are unpacked, not installed.
 $(B)/linux/include/linux/iommufd.h: tools/deps/fetch | $(B)/deps.stamp
 	@rm -rf $(B)/linux && mkdir -p $(B)/linux
@@ -37,10 +42,10 @@ TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" tools/test/test $(if $T,-k $T)
 test-abi: $(HOST_DIR)/abi-check
 	$(Q)$(TEST) abi
 
-test-host: $(HOST_BIN)
-	$(Q)$(TEST) host
+test-host: $(HOST_BIN) $(HOST_TOOLS)
+	$(Q)$(TEST) host dmar
 test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot mutants
 
-test: $(HOST_BIN) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host abi qemu boot mutants
+test: $(HOST_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host dmar abi qemu boot mutants
