@@ -31,7 +31,9 @@ help:
 	@echo 'make test-host  the tests that need no emulator; T=NAME: those whose name contains NAME'
 	@echo 'make test-boot  the boots in QEMU; T=NAME as above; consoles are kept in build/log/'
 	@echo 'make test-abi   kernel/abi against the headers of Linux'
+	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); T=NAME as above; corpora are kept in build/fuzz/'
 	@echo 'make bench      figures'
+	@echo 'make nidus-dmar build/host/nidus-dmar FILE prints an ACPI DMAR table'
 	@echo 'make image      build/nidus.img, a bootable disk'
 	@echo 'make clean      removes build/'
 
