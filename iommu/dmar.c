@@ -342,7 +342,7 @@ static bool bridge_buses(uint16_t segment, uint16_t bridge, uint8_t *secondary, 
         return false;
     *secondary = (uint8_t)platform_pci_read(segment, bridge, PCI_SECONDARY_BUS, 1);
     *subordinate = (uint8_t)platform_pci_read(segment, bridge, PCI_SUBORDINATE_BUS, 1);
-    return *secondary > field(bridge, BITS(15, 8)) && *subordinate >= *secondary;
+    return *secondary > field(bridge, BITS(15, 8));
 }
 
 bool dmar_scope_function(const struct dmar_scope *c, uint16_t segment, uint16_t *bdf)

@@ -100,7 +100,7 @@ static void scope_path2(uint8_t type, uint8_t bus, uint8_t d1, uint8_t d2)
 static void bridge(uint16_t bdf, uint8_t secondary, uint8_t subordinate)
 {
     struct host_function *f = host_function_add(0, bdf);
-    f->config[0x0e] = 1;
+    f->config[0x0e] = 0x81; /* of several functions */
     f->config[0x19] = secondary;
     f->config[0x1a] = subordinate;
 }
@@ -227,6 +227,24 @@ static void test_endpoint_before_bridge(void **state)
     assert_int_equal(unit_base_of(0, 0x1000), 0xd1000000);
     assert_int_equal(unit_base_of(0, 0x1008), 0xd0000000);
     assert_int_equal(unit_base_of(0, 0x0100), 0);
+}
+
+/* An endpoint scope is that function alone, and an I/O APIC's or HPET's is no PCI function. */
+static void test_scopes_that_cover_less(void **state)
+{
+    (void)state;
+    begin(48, 1);
+    drhd(0, 0, 0, 0xd0000000, 24);
+    scope(1, 0, 1, 0);
+    scope(3, 0, 0x1e, 7);
+    scope(4, 0, 0x1e, 6);
+    drhd(1, 0, 0, 0xd1000000, 0);
+    end();
+    bridge(0x0008, 0x10, 0x1f);
+    assert_int_equal(unit_base_of(0, 0x0008), 0xd0000000);
+    assert_int_equal(unit_base_of(0, 0x1000), 0xd1000000);
+    assert_int_equal(unit_base_of(0, 0x00f7), 0xd1000000);
+    assert_int_equal(unit_base_of(0, 0x00f6), 0xd1000000);
 }
 
 static void test_bridge_that_is_not_there(void **state)
@@ -466,6 +484,10 @@ static void test_sound_table_says_nothing(void **state)
     server_table();
     assert_true(exercise(image, image_size));
     assert_int_equal(host_log_lines(), 0);
+    struct dmar d = opened();
+    assert_true(dmar_interrupt_remapping(&d));
+    image[37] = 0xfe;
+    assert_false(dmar_interrupt_remapping(&d));
 }
 
 static void refused(const uint8_t *bytes, uint32_t length, const char *text)
@@ -485,7 +507,9 @@ static void test_header(void **state)
     refused(image, 47, "47 bytes");
     image[0] = 'X';
     refused(image, image_size, "signature");
-    image[0] = 'D';
+    image[0] = 'D', image[3] = 'X';
+    refused(image, image_size, "signature");
+    image[3] = 'R';
     image[4] = 47, image[5] = 0;
     refused(image, image_size, "says it has 47 bytes");
     image[4] = 1, image[6] = 4;
@@ -613,12 +637,13 @@ static void test_damaged_scope_of_an_rmrr(void **state)
 static void test_impossible_path(void **state)
 {
     (void)state;
-    static const uint8_t row[][2] = { { 36, 0 }, { 4, 8 } }; /* device 36 is not device 4 of the next bus */
-    for (unsigned i = 0; i < 2; i++) {
+    static const uint8_t row[][2] = { { 36, 0 }, { 32, 0 }, { 4, 8 } }; /* device 36 is not device 4 of the next bus */
+    for (unsigned i = 0; i < 3; i++) {
         host_log_clear();
         begin(48, 1);
-        drhd(0, 0, 0, 0xd0000000, 8);
+        drhd(0, 0, 0, 0xd0000000, 16);
         scope(1, 0, row[i][0], row[i][1]);
+        scope(1, 0, 6, 0);
         drhd(1, 0, 0, 0xd2000000, 0);
         end();
         assert_false(exercise(image, image_size));
@@ -626,6 +651,7 @@ static void test_impossible_path(void **state)
         assert_int_equal(unit_base_of(0, 0x0120), 0);
         assert_int_equal(unit_base_of(0, 0x0020), 0);
         assert_int_equal(unit_base_of(0, 0x0028), 0);
+        assert_int_equal(unit_base_of(0, 0x0030), 0xd0000000); /* the scope after it */
     }
 }
 
@@ -787,6 +813,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_unit_of_a_function, setup),
         cmocka_unit_test_setup(test_endpoint_before_bridge, setup),
+        cmocka_unit_test_setup(test_scopes_that_cover_less, setup),
         cmocka_unit_test_setup(test_bridge_that_is_not_there, setup),
         cmocka_unit_test_setup(test_bridge_that_leads_back, setup),
         cmocka_unit_test_setup(test_segments, setup),
