@@ -86,6 +86,14 @@ bool dmar_interrupt_remapping(const struct dmar *d) { return d->bytes[HEADER_FLA
 /* BAD: it can be passed over.  LOST: nor can what follows be found. */
 enum verdict { GOOD, UNKNOWN, END, BAD, LOST };
 
+static bool name_ends(const struct dmar *d, const struct dmar_structure *andd)
+{
+    for (uint32_t i = ANDD_NAME; i < andd->length; i++)
+        if (!d->bytes[andd->offset + i])
+            return true;
+    return false;
+}
+
 /* Moves s to the structure after it. */
 static enum verdict step(const struct dmar *d, struct dmar_structure *s)
 {
@@ -106,9 +114,7 @@ static enum verdict step(const struct dmar *d, struct dmar_structure *s)
         s->segment = read16(d, s->offset + ANY_SEGMENT);
         s->flags = d->bytes[s->offset + ANY_FLAGS];
     }
-    if (s->type == DMAR_ANDD && !memchr(d->bytes + s->offset + ANDD_NAME, 0, s->length - ANDD_NAME))
-        return BAD;
-    return GOOD;
+    return s->type == DMAR_ANDD && !name_ends(d, s) ? BAD : GOOD;
 }
 
 static bool path_is_possible(const struct dmar_scope *c)
