@@ -129,6 +129,17 @@ static bool set_at_end(struct parser *p, const char *value)
     return true;
 }
 
+static bool set_rmrr(struct parser *p, const char *value)
+{
+    static const char *const words[] = { "keep", "block", NULL };
+    int i = word_index(value, words);
+
+    if (i < 0)
+        return fail_value(p, value, "keep or block is wanted");
+    p->config->rmrr = (enum boot_rmrr)i;
+    return true;
+}
+
 /* ---- [guest NAME] ---- */
 
 static bool set_image(struct parser *p, const char *value)
@@ -245,15 +256,61 @@ static bool read_ids(const char *s, struct config_device *d)
     return read_hex(&s, 4, ':', &d->vendor) && read_hex(&s, 4, '\0', &d->device);
 }
 
+/* The next word of *s, which moves behind it; "" at the end.  false: it does not fit. */
+static bool next_word(const char **s, char *word, size_t size)
+{
+    size_t length = 0;
+
+    while (**s == ' ' || **s == '\t')
+        ++*s;
+    for (; **s != '\0' && **s != ' ' && **s != '\t'; ++*s) {
+        if (length + 1 == size) {
+            word[0] = '\0';
+            return false;
+        }
+        word[length++] = **s;
+    }
+    word[length] = '\0';
+    return true;
+}
+
+static bool set_device_option(struct config_device *d, const char *word)
+{
+    static const struct { const char *word; bool rmrr; uint8_t value; } options[] = {
+        { "rmrr=deny", true, false }, { "rmrr=map", true, true },
+        { "ats=off", false, BOOT_ATS_OFF }, { "ats=on", false, BOOT_ATS_ON }, { "ats=trust", false, BOOT_ATS_TRUST },
+    };
+
+    for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (!text_equal(options[i].word, word))
+            continue;
+        if (options[i].rmrr)
+            d->map_rmrr = options[i].value;
+        else
+            d->ats = (enum boot_ats)options[i].value;
+        return true;
+    }
+    return false;
+}
+
 static bool set_device(struct parser *p, const char *value)
 {
     struct config_device d = { .line = p->line };
+    const char *rest = value;
+    char word[16];
 
     if (p->guest->device_count == BOOT_MAX_GUEST_DEVICES)
         return fail(p, p->line, "a guest has at most %u devices", BOOT_MAX_GUEST_DEVICES);
-    d.by_address = read_address(value, &d);
-    if (!d.by_address && !read_ids(value, &d))
+    if (next_word(&rest, word, sizeof(word)))
+        d.by_address = read_address(word, &d);
+    if (!d.by_address && !read_ids(word, &d))
         return fail_value(p, value, "an address (0000:01:00.0 or 01:00.0) or vendor:device (8086:10c9) is wanted");
+    for (;;) {
+        if (!next_word(&rest, word, sizeof(word)) || (word[0] != '\0' && !set_device_option(&d, word)))
+            return fail_value(p, value, "behind the device, rmrr=deny, rmrr=map, ats=off, ats=on or ats=trust is wanted");
+        if (word[0] == '\0')
+            break;
+    }
     p->guest->device[p->guest->device_count++] = d;
     return true;
 }
@@ -262,6 +319,7 @@ static const struct key system_keys[] = {
     { .name = "console", .set = set_console },
     { .name = "errata-772415", .set = set_errata },
     { .name = "at-end", .set = set_at_end },
+    { .name = "rmrr", .set = set_rmrr },
     { .name = NULL },
 };
 
@@ -283,6 +341,10 @@ static bool section_end(struct parser *p)
     for (unsigned i = 0; p->keys != NULL && p->keys[i].name != NULL; i++)
         if (p->keys[i].required && p->key_line[i] == 0)
             return fail(p, p->section_line, "[guest %s] has no %s", p->guest->name, p->keys[i].name);
+    for (unsigned i = 0; p->guest != NULL && i < p->guest->device_count; i++)
+        if (p->guest->device[i].map_rmrr && p->guest->nested)
+            return fail(p, p->guest->device[i].line, "rmrr=map needs nested = off: that memory is mapped in the second stage, "
+                        "where the device's own addresses have to arrive");
     return true;
 }
 

@@ -6,12 +6,15 @@
  *     console       = serial screen     # where nidus prints: any of the two (default: both)
  *     errata-772415 = auto              # auto | on | off
  *     at-end        = halt              # halt | poweroff | reboot: when the last guest has ended
+ *     rmrr          = keep              # keep | block: devices that firmware uses (RMRR) and no guest owns
  *
  *     [guest web]                       # 1 to 8 of them; 1 to 31 letters, digits, - _ .
  *     image  = guests/web.elf           # from the folder of nidus.conf; required
  *     memory = 64M                      # K, M or G; a multiple of 2M, at most 3G; required
  *     cpus   = 1
- *     device = 8086:10c9                # vendor:device, or an address 0000:01:00.0 or 01:00.0; up to 8 lines
+ *     device = 8086:10c9                # vendor:device, or an address 0000:01:00.0 or 01:00.0; up to 8 lines.  Behind it:
+ *                                       #   rmrr=map: it may have an RMRR, which is mapped for it (needs nested = off); default: deny
+ *                                       #   ats=on: address translation services, if firmware vouches for it; ats=trust: anyway; default: off
  *     nested = on                       # on | off
  *     args   = any text of up to 127 characters
  *
@@ -37,6 +40,8 @@ struct config_device {
     bool by_address;
     uint16_t segment, bdf;      /* by_address */
     uint16_t vendor, device;    /* else */
+    bool map_rmrr;
+    enum boot_ats ats;
 };
 
 struct config_guest {
@@ -56,6 +61,7 @@ struct config {
     uint32_t console;           /* BOOT_CONSOLE_* */
     enum boot_errata errata_772415;
     enum boot_at_end at_end;
+    enum boot_rmrr rmrr;
     unsigned guest_count;
     struct config_guest guest[BOOT_MAX_GUESTS];
 };

@@ -147,7 +147,7 @@ static bool resolve(const struct config_device *d, struct boot_device *out)
         return refuse(d->line, "%s (%04x:%04x) was given away before, in line %u",
                       address, f->vendor, f->device, f->owner_line);
     f->owner_line = d->line;
-    *out = (struct boot_device){ .segment = f->segment, .bdf = f->bdf };
+    *out = (struct boot_device){ .segment = f->segment, .bdf = f->bdf, .map_rmrr = d->map_rmrr, .ats = (uint8_t)d->ats };
     return true;
 }
 

@@ -96,6 +96,7 @@ static bool read_config(struct boot_info *boot)
     boot->console = config.console;
     boot->errata_772415 = config.errata_772415;
     boot->at_end = config.at_end;
+    boot->rmrr = config.rmrr;
     boot->guest_count = config.guest_count;
     if (!devices_resolve(&config, boot))
         return false;

@@ -7,7 +7,9 @@
  */
 #include "iommu/attach.h"
 
+#include "iommu/ats.h"
 #include "iommu/registers.h"
+#include "iommu/rmrr.h"
 #include "iommu/tables.h"
 
 static bool refused(char reason[160], const char *why)
@@ -18,25 +20,18 @@ static bool refused(char reason[160], const char *why)
 
 static bool may_be_assigned(struct device *dev, char reason[160])
 {
-    struct dmar_rmrr rmrr;
     dev->unit = unit_find(dev->segment, dev->source_id, reason);
-    if (!dev->unit)
+    if (!dev->unit || !rmrr_decide(dev, reason))
         return false;
-    if (unit_find_rmrr(dev->segment, dev->source_id, &rmrr)) {
-        platform_format(reason, 160, "firmware reserves memory for it (RMRR 0x%llx to 0x%llx) and may still use it: a guest cannot own it",
-                        (ull)rmrr.base, (ull)rmrr.limit);
-        return false;
-    }
-    for (const struct device *other = dev->unit->devices; other; other = other->next)
-        if (other->source_id == dev->source_id)
-            return refused(reason, "it is already assigned");
-    return true;
+    if (unit_device(dev->unit, dev->source_id))
+        return refused(reason, "it is already assigned");
+    return ats_decide(dev, reason);
 }
 
 /* A unit in caching mode (CAP.CM=1) may remember entries as absent, tagged with DID 0 (6.1). */
 static int forget_absent(struct unit *u, uint16_t source_id)
 {
-    if (!(u->cap & CAP_CM))
+    if (!(u->cap & CAP_CM) || !u->usable) /* what was absent before translation is on goes with the old root table */
         return 0;
     qi_add(u, qi_context_device(source_id));
     qi_add(u, qi_pasid_domain(0));
@@ -65,12 +60,8 @@ static bool allocate_tables(struct device *dev)
     return false;
 }
 
-bool engine_device_init(struct device *dev, char reason[160])
+bool device_add(struct device *dev, char reason[160])
 {
-    dev->domain = NULL;
-    dev->first = NULL;
-    if (!may_be_assigned(dev, reason))
-        return false;
     if (!allocate_tables(dev))
         return refused(reason, "no memory for its PASID table");
     context_install(dev->unit, dev);
@@ -79,6 +70,13 @@ bool engine_device_init(struct device *dev, char reason[160])
     dev->next = dev->unit->devices;
     dev->unit->devices = dev;
     return true;
+}
+
+bool engine_device_init(struct device *dev, char reason[160])
+{
+    dev->domain = NULL;
+    dev->first = NULL;
+    return may_be_assigned(dev, reason) && device_add(dev, reason);
 }
 
 int engine_device_fini(struct device *dev)
@@ -96,6 +94,9 @@ int engine_device_fini(struct device *dev)
     while (*link != dev)
         link = &(*link)->next;
     *link = dev->next;
+    if (dev->faults)
+        platform_log(BDF_FORMAT ": %llu faults while %s had it", BDF_ARGS(dev->segment, dev->source_id), (ull)dev->faults,
+                     unit_owner_name(dev));
     free_tables(dev);
     return 0;
 }
@@ -103,22 +104,31 @@ int engine_device_fini(struct device *dev)
 void engine_unit_info(const struct device *dev, struct unit_info *info)
 {
     const struct unit *u = dev->unit;
-    *info = (struct unit_info){ .cap = u->cap, .ecap = u->ecap, .errata_772415 = u->errata_772415, .nested = u->nested };
+    *info = (struct unit_info){ .cap = u->cap, .ecap = u->ecap, .errata_772415 = u->errata_772415, .nested = u->nested,
+                                .ats = dev->tlb.wanted };
+}
+
+uint8_t device_snoop(const struct device *dev)
+{
+    return (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |
+           (dev->unit->ecap & ECAP_SC && !(dev->properties & DMAR_NO_PGSNP) ? SNOOP_PAGES : 0);
 }
 
 /* Attachments ---------------------------------------------------------------------------------------- */
 
-static struct attachment *attachment_on(struct attachment *list, const struct unit *u)
+static struct attachment *attachment_on(struct attachment *list, const struct device *dev)
 {
-    while (list && list->unit != u)
+    while (list && (list->unit != dev->unit || list->snoop != device_snoop(dev)))
         list = list->next;
     return list;
 }
 
-/* The list's attachment on u with one more device; a new one, with a DID of its own, if there is none. */
-static int attachment_take(struct attachment **list, struct unit *u, struct guest *owner, struct attachment **out)
+/* The list's attachment for dev with one more device; a new one, with a DID of its own, if there is none. */
+static int attachment_take(struct attachment **list, const struct device *dev, struct attachment **out)
 {
-    struct attachment *a = attachment_on(*list, u);
+    struct unit *u = dev->unit;
+    struct guest *owner = dev->owner;
+    struct attachment *a = attachment_on(*list, dev);
     if (!a) {
         a = platform_alloc(owner, sizeof *a);
         if (!a)
@@ -128,7 +138,7 @@ static int attachment_take(struct attachment **list, struct unit *u, struct gues
             platform_free(owner, a, sizeof *a);
             return did;
         }
-        *a = (struct attachment){ .next = *list, .unit = u, .did = (uint16_t)did };
+        *a = (struct attachment){ .next = *list, .unit = u, .did = (uint16_t)did, .snoop = device_snoop(dev) };
         *list = a;
     }
     a->devices++;
@@ -155,16 +165,17 @@ static struct attachment **attachments_of(struct domain *d, struct first_stage *
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
 
-static int second_stage_check(const struct unit *u, const struct domain *d)
+static int second_stage_check(const struct device *dev, const struct domain *d)
 {
+    const struct unit *u = dev->unit;
     const struct stage2 *t = &d->table;
     unsigned sizes = (u->cap & CAP_SSLPS_2M ? STAGE2_2M : 0) | (u->cap & CAP_SSLPS_1G ? STAGE2_1G : 0);
     if (!(field(u->cap, CAP_SAGAW) & BIT(t->levels - 2)))
         return refuse(d->owner, NIDUS_EINVAL, "unit %u cannot walk a second stage of %u levels", u->index, t->levels);
     if (t->page_sizes & ~sizes)
         return refuse(d->owner, NIDUS_EINVAL, "unit %u lacks large pages that the second stage may have", u->index);
-    if (t->coherent && !(u->ecap & ECAP_SMPWCS))
-        return refuse(d->owner, NIDUS_EINVAL, "unit %u does not snoop page tables (ECAP.SMPWCS=0), made for one that does", u->index);
+    if (t->coherent && !(device_snoop(dev) & SNOOP_WALKS))
+        return refuse(d->owner, NIDUS_EINVAL, "unit %u does not snoop page tables (ECAP.SMPWCS=0, SIDP), made for one that does", u->index);
     return 0;
 }
 
@@ -174,7 +185,11 @@ static int attach_check(const struct device *dev, const struct domain *d, const 
         return -NIDUS_EIO;
     if (d->owner != dev->owner)
         return refuse(dev->owner, NIDUS_EINVAL, "device %u and the table it is to use have different owners", dev->id);
-    int error = second_stage_check(dev->unit, d);
+    if (d->rmrr_of != (dev->rmrr ? dev : NULL))
+        return refuse(dev->owner, NIDUS_EINVAL, "device %u cannot use this table: one with a device's RMRR is for that device alone", dev->id);
+    if (f && dev->properties & DMAR_NO_NESTED)
+        return refuse(dev->owner, NIDUS_EINVAL, "firmware does not allow nested translation for device %u (SIDP)", dev->id);
+    int error = second_stage_check(dev, d);
     return error || !f ? error : first_stage_check(dev->unit, f);
 }
 
@@ -183,10 +198,12 @@ static int block(struct device *dev)
 {
     struct unit *u = dev->unit;
     struct attachment **list = attachments_of(dev->domain, dev->first);
-    struct attachment *a = attachment_on(*list, u);
+    struct attachment *a = attachment_on(*list, dev);
+    ats_stop(dev);
     pasid_make_absent(u, &dev->pasid_table[RID_PASID]);
     qi_add(u, qi_pasid_domain(a->did));
     qi_add(u, qi_iotlb_domain(a->did));
+    ats_add(dev, RID_PASID, 0, QI_ALL);
     if (qi_finish(u))
         return -NIDUS_EIO;
     pasid_zero(u, &dev->pasid_table[RID_PASID]);
@@ -205,6 +222,7 @@ static int install(struct device *dev, struct domain *d, struct first_stage *f, 
 {
     struct unit *u = dev->unit;
     struct pasid_value value = f ? pasid_nested(u, f, a->did) : pasid_second_stage(u, &d->table, a->did);
+    pasid_snoop(&value, device_snoop(dev));
     pasid_install(u, &dev->pasid_table[RID_PASID], &value);
     dev->first = f;
     dev->domain = f ? NULL : d;
@@ -226,7 +244,7 @@ int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
     if (error)
         return error;
     struct attachment **list = attachments_of(d, f);
-    error = attachment_take(list, dev->unit, dev->owner, &a);
+    error = attachment_take(list, dev, &a);
     if (error)
         return error;
     if ((dev->domain || dev->first) && (error = block(dev))) {
@@ -234,9 +252,11 @@ int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
         return error;
     }
     error = install(dev, d, f, a);
-    if (!error)
-        platform_pci_bus_master(dev->segment, dev->source_id, true);
-    return error;
+    if (error)
+        return error;
+    ats_on(dev);
+    platform_pci_bus_master(dev->segment, dev->source_id, true);
+    return 0;
 }
 
 int engine_detach(struct device *dev)

@@ -13,8 +13,17 @@ struct attachment {
     struct attachment *next;
     struct unit *unit;
     uint16_t did;
+    uint8_t snoop;              /* SNOOP_* of its entries: the same for all with the DID */
     unsigned devices;
 };
+
+/* What requests of dev do with caches, as its unit can and firmware allows (SIDP). */
+#define SNOOP_WALKS 1u          /* table walks snoop: PWSNP */
+#define SNOOP_PAGES 2u          /* the final access does: PGSNP */
+uint8_t device_snoop(const struct device *dev);
+
+/* Puts blocking entries in place for a device whose unit is set.  false: reason says why not. */
+bool device_add(struct device *dev, char reason[160]);
 
 /* 0, or why a unit cannot walk f (one line of the log): -EINVAL, -EOPNOTSUPP. */
 int first_stage_check(const struct unit *u, const struct first_stage *f);

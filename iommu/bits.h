@@ -30,4 +30,15 @@ typedef unsigned long long ull;
 #define BDF_ARGS(segment, bdf) \
     (unsigned)(segment), (unsigned)field(bdf, BITS(15, 8)), (unsigned)field(bdf, BITS(7, 3)), (unsigned)field(bdf, BITS(2, 0))
 
+
+/* Of PCI configuration space. */
+#define PCI_VENDOR_ID    0x00u
+#define     PCI_ABSENT      0xffffu     /* of nothing, and of each virtual function */
+#define PCI_COMMAND      0x04u
+#define     PCI_COMMAND_BUS_MASTER BIT(2)
+#define PCI_HEADER_TYPE  0x0eu
+#define     PCI_HEADER_LAYOUT BITS(6, 0)
+#define     PCI_HEADER_MULTI  BIT(7)
+#define PCI_FUNCTIONS    7u             /* the function's part of a bdf */
+
 #endif

@@ -8,7 +8,8 @@
 
 /* Assignment ----------------------------------------------------------------------------------------- */
 
-bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, uint32_t *id, char reason[160])
+bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, const struct iommu_device_policy *policy, uint32_t *id,
+                  char reason[160])
 {
     struct assigned *a = platform_alloc(context->guest, sizeof(*a));
 
@@ -21,6 +22,7 @@ bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf,
     a->object.users = 1;
     a->device = (struct device){
         .segment = segment, .source_id = bdf, .owner = context->guest, .context = context, .id = a->object.id,
+        .policy = *policy,
     };
     if (!engine_device_init(&a->device, reason)) {
         object_destroy(context, &a->object);
@@ -91,8 +93,8 @@ int call_hw_info(struct call *call)
         return error;
     info->data_len = sizeof(vtd);
     info->data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
-    info->out_max_pasid_log2 = 0; /* no PASID can be attached, ATS is off */
-    info->out_capabilities = NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+    info->out_max_pasid_log2 = 0; /* no PASID can be attached */
+    info->out_capabilities = unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED;
     call->answer = true;
     return 0;
 }

@@ -44,8 +44,6 @@
 #define LAST_DEVICE    31u
 #define LAST_FUNCTION   7u
 
-#define PCI_HEADER_TYPE     0x0eu
-#define PCI_HEADER_LAYOUT   BITS(6, 0)
 #define PCI_HEADER_BRIDGE   1u
 #define PCI_SECONDARY_BUS   0x19u
 #define PCI_SUBORDINATE_BUS 0x1au

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* domain.c: second-stage and first-stage tables, and the invalidations that a change of them takes (VT-d 5.10 section 6.5.3.3). */
+#include "iommu/ats.h"
 #include "iommu/attach.h"
 #include "iommu/registers.h"
+#include "iommu/rmrr.h"
 #include "iommu/tables.h"
 
 static bool has_levels(const struct unit *u, unsigned levels)
@@ -22,7 +24,13 @@ int engine_domain_init(struct domain *d, const struct device *dev, bool nest_par
     if (nest_parent && !u->nested)
         return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u has no nested translation (ECAP.NEST=0)", u->index);
     *d = (struct domain){ .nest_parent = nest_parent, .owner = owner };
-    return stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, u->ecap & ECAP_SMPWCS, owner);
+    int error = stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, device_snoop(dev) & SNOOP_WALKS, owner);
+    if (error)
+        return error;
+    error = rmrr_map(d, dev);
+    if (error)
+        stage2_destroy(&d->table);
+    return error;
 }
 
 void engine_domain_fini(struct domain *d)
@@ -73,6 +81,7 @@ static bool add_second_stage(struct unit *u, const struct domain *d, uint64_t ad
                 qi_add(u, qi_iotlb_domain(a->did));
                 used = true;
             }
+    ats_add_second_stage(u, d);
     return used;
 }
 
@@ -176,8 +185,8 @@ static unsigned block_am(uint64_t page, uint64_t left)
     return aligned < fits ? aligned : fits;
 }
 
-/* Covers the range with the fewest blocks; counts them, and adds them to a's queue unless a is NULL. */
-static unsigned cover(const struct engine_range *r, const struct attachment *a)
+/* Covers the range with the fewest blocks; counts them, and adds them to the queue for a's IOTLB, or for dev's own TLB, if there is one. */
+static unsigned cover(const struct engine_range *r, const struct attachment *a, const struct device *dev)
 {
     uint64_t page = r->addr / PAGE_SIZE, left = r->npages;
     unsigned blocks = 0;
@@ -185,6 +194,8 @@ static unsigned cover(const struct engine_range *r, const struct attachment *a)
         unsigned am = block_am(page, left);
         if (a)
             qi_add(a->unit, qi_first_stage_pages(a->did, RID_PASID, page * PAGE_SIZE, am, r->leaf));
+        if (dev)
+            ats_add(dev, RID_PASID, page * PAGE_SIZE, am);
         page += BIT(am);
         left -= BIT(am);
     }
@@ -198,9 +209,18 @@ static bool fits(const struct engine_range *range, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         if (is_everything(&range[i]))
             return false;
-        blocks += cover(&range[i], NULL);
+        blocks += cover(&range[i], NULL, NULL);
     }
     return blocks <= QI_ROOM;
+}
+
+/* range NULL: everything. */
+static void add_device(const struct device *dev, const struct engine_range *range, unsigned count)
+{
+    for (unsigned i = 0; range && i < count; i++)
+        cover(&range[i], NULL, dev);
+    if (!range)
+        ats_add(dev, RID_PASID, 0, QI_ALL);
 }
 
 int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
@@ -209,9 +229,12 @@ int engine_invalidate(struct first_stage *f, const struct engine_range *range, u
     int error = 0;
     for (const struct attachment *a = f->attachments; a; a = a->next) {
         for (unsigned i = 0; by_pages && i < count; i++)
-            cover(&range[i], a);
+            cover(&range[i], a, NULL);
         if (!by_pages)
             qi_add(a->unit, qi_first_stage_all(a->did, RID_PASID));
+        for (const struct device *dev = a->unit->devices; dev; dev = dev->next)
+            if (dev->first == f && dev->tlb.on)
+                add_device(dev, by_pages ? range : NULL, count);
         if (qi_finish(a->unit))
             error = -NIDUS_EIO;
     }

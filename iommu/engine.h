@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "iommu/iommu.h"
 #include "kernel/stage2.h"
 
 struct guest;
@@ -26,6 +27,7 @@ struct pasid_entry;
 struct domain {
     struct stage2 table;
     bool nest_parent;
+    const struct device *rmrr_of; /* holds this device's RMRRs, for it alone; or NULL */
     unsigned users;             /* devices attached to it directly, and first stages over it */
     struct first_stage *children;
     struct attachment *attachments; /* (unit, DID) pairs in use for it as a plain second stage */
@@ -43,6 +45,16 @@ struct first_stage {
     struct attachment *attachments;
 };
 
+/* A function's own TLB (PCI Express 6.0, chapter 10): ats.c's. */
+struct device_tlb {
+    bool wanted;                /* on while the device is attached; DTE in its context entry */
+    bool on;                    /* it was attached: there may be something in it */
+    bool lost;                  /* it did not answer once: off for ever */
+    bool requests;              /* page requests are on */
+    uint16_t physical;          /* the physical function of a virtual one, else itself */
+    uint8_t pending;            /* invalidations that it takes at a time, 0: 32 */
+};
+
 /* A function assigned to a guest. */
 struct device {
     struct device *next;        /* the engine's list of the unit's devices */
@@ -55,15 +67,21 @@ struct device {
     struct pasid_entry *pasid_table; /* of PASIDs 0 to 63 */
     struct domain *domain;      /* attached directly; or */
     struct first_stage *first;  /* attached nested; both NULL: blocked */
+    struct iommu_device_policy policy;
+    bool rmrr;                  /* it has at least one */
+    struct device_tlb tlb;
+    uint8_t properties;         /* what firmware says of it: DMAR_NO_NESTED … */
+    uint64_t faults;
 };
 
 struct unit_info {
     uint64_t cap, ecap;         /* raw registers */
     bool errata_772415;         /* in force on this unit */
     bool nested;                /* can do nested translation */
+    bool ats;                   /* the device may use ATS */
 };
 
-/* Finds the unit and puts blocking entries in place.  dev: segment, source_id, owner, context and id are set.  false: refused,
+/* Finds the unit and puts blocking entries in place.  dev: segment, source_id, owner, context, id and policy are set.  false: refused,
  * reason says why. */
 bool engine_device_init(struct device *dev, char reason[160]);
 /* Detaches if needed and gives its tables back.  -EIO: the device's unit does not answer; it stays on the list and its memory in use. */
@@ -112,5 +130,20 @@ struct nidus_fault;
 void engine_fault_sink(struct device *dev, const struct nidus_fault *fault);
 /* … and this: count records of unknown devices of the unit were lost (overflow): every owner of a device on it is told. */
 void engine_fault_lost(struct device *dev);
+
+
+/* A page that a device asks for (PRI); last: its group ends here and is answered once. */
+struct engine_page_request {
+    uint64_t addr;
+    uint32_t pasid;
+    uint16_t group;
+    bool has_pasid, read, write, execute, privileged, last;
+};
+enum engine_page_code { ENGINE_PAGE_SUCCESS = 0, ENGINE_PAGE_INVALID = 1, ENGINE_PAGE_FAILURE = 15 };
+/* … and this: takes the request; engine_page_response answers its group.  false: it does not, the answer is "invalid".  r NULL: requests
+ * were lost, groups without their last one end here.  Bounded, must not block, and answers later, not from within. */
+bool engine_page_request(struct device *dev, const struct engine_page_request *r);
+/* What made the page present has been invalidated before.  -EINVAL: page requests are off; -EIO. */
+int engine_page_response(struct device *dev, const struct engine_page_request *r, enum engine_page_code code);
 
 #endif

@@ -140,8 +140,8 @@ static void locate(const struct device *dev, struct nidus_fault *f)
 
 #define LINES_A_SECOND 20u
 
-/* A storm of faults must not become a storm of lines. */
-static bool may_print(struct unit *u)
+/* A guest's lines are bounded where they are printed, so that one guest's storm does not hide another's faults. */
+bool fault_may_print(struct unit *u)
 {
     uint64_t second = platform_time_ns() / 1000000000;
     if (second != u->fault_second) {
@@ -177,47 +177,42 @@ static void format_place(const struct nidus_fault *f, char out[96])
 static void print(struct unit *u, const struct device *dev, uint16_t source_id, const struct nidus_fault *f)
 {
     const char *text = fault_reason(f->reason).text;
-    char pasid[24] = "", place[96];
+    char line[200], pasid[24] = "", place[96];
     if (f->flags & NIDUS_FAULT_PASID_VALID)
         platform_format(pasid, sizeof pasid, ", PASID %u", f->pasid);
     format_place(f, place);
     if (f->stage == INTERRUPT)
-        platform_log("fault: unit %u, " BDF_FORMAT " (%s), interrupt request 0x%x: %s (%02xh)", u->index, BDF_ARGS(u->segment, source_id),
-                     dev ? platform_guest_name(dev->owner) : "no guest", (unsigned)field(f->addr, BITS(63, 48)),
-                     text ? text : "unknown reason", f->reason);
+        platform_format(line, sizeof line, "interrupt request 0x%x: %s (%02xh)", (unsigned)field(f->addr, BITS(63, 48)),
+                        text ? text : "unknown reason", f->reason);
     else
-        platform_log("fault: unit %u, " BDF_FORMAT " (%s)%s, %s 0x%llx: %s (%02xh)%s", u->index, BDF_ARGS(u->segment, source_id),
-                     dev ? platform_guest_name(dev->owner) : "no guest", pasid, access_names[f->access], (ull)f->addr,
-                     text ? text : "unknown reason", f->reason, place);
+        platform_format(line, sizeof line, "%s 0x%llx: %s (%02xh)%s", access_names[f->access], (ull)f->addr,
+                        text ? text : "unknown reason", f->reason, place);
+    if (dev && dev->owner)
+        platform_guest_log(dev->owner, "fault: unit %u, " BDF_FORMAT "%s, %s", u->index, BDF_ARGS(u->segment, source_id), pasid, line);
+    else if (fault_may_print(u))
+        platform_log("fault: unit %u, " BDF_FORMAT " (%s)%s, %s", u->index, BDF_ARGS(u->segment, source_id), unit_owner_name(dev), pasid, line);
 }
 
 /* Records -------------------------------------------------------------------------------------------- */
-
-static struct device *device_of(const struct unit *u, uint16_t source_id)
-{
-    struct device *dev = u->devices;
-    while (dev && dev->source_id != source_id)
-        dev = dev->next;
-    return dev;
-}
 
 static void handle(struct unit *u, uint64_t low, uint64_t high)
 {
     struct nidus_fault fault;
     uint16_t source_id = (uint16_t)field(high, FRCD_SID);
-    struct device *dev = device_of(u, source_id);
+    struct device *dev = unit_device(u, source_id);
     u->faults++;
     decode(dev, low, high, &fault);
     locate(dev, &fault);
-    if (may_print(u))
-        print(u, dev, source_id, &fault);
-    if (dev)
-        engine_fault_sink(dev, &fault);
+    print(u, dev, source_id, &fault);
+    if (!dev)
+        return;
+    dev->faults++;
+    engine_fault_sink(dev, &fault);
 }
 
 static void overflowed(struct unit *u)
 {
-    if (may_print(u))
+    if (fault_may_print(u))
         unit_log(u, "more faults than it can record; some are lost");
     for (struct device *dev = u->devices; dev; dev = dev->next)
         engine_fault_lost(dev);
@@ -250,6 +245,8 @@ void fault_poll(struct unit *u)
 void iommu_poll(void)
 {
     for (struct unit *u = units; u; u = u->next)
-        if (u->usable && !u->dead)
+        if (u->usable && !u->dead) {
             fault_poll(u);
+            prq_poll(u);
+        }
 }

@@ -3,22 +3,34 @@
 #include "iommu/iommu.h"
 #include "iommu/objects.h"
 
+/* Everything is numbered, what is lost as well: a reader sees where something is missing. */
+static void lose(struct fault_ring *ring)
+{
+    ring->lost++;
+    ring->sequence++;
+    ring->gap = true;
+}
+
 /* The oldest records say how it began, so a full ring keeps them. */
 void engine_fault_sink(struct device *dev, const struct nidus_fault *fault)
 {
     struct iommu_context *c = dev->context;
+    struct fault_ring *ring = c != NULL ? c->faults : NULL;
     struct nidus_fault *record;
 
-    if (c == NULL)
+    if (ring == NULL)
         return;
-    if (c->faults->count == FAULT_RECORDS) {
-        c->faults->lost++;
+    if (ring->count == FAULT_RECORDS) {
+        lose(ring);
         return;
     }
-    record = &c->faults->record[(c->faults->first + c->faults->count) % FAULT_RECORDS];
+    record = &ring->record[(ring->first + ring->count) % FAULT_RECORDS];
     *record = *fault;
     record->dev_id = dev->id;
-    c->faults->count++;
+    record->sequence = ring->sequence++;
+    record->flags |= ring->gap ? NIDUS_FAULT_LOST : 0;
+    ring->gap = false;
+    ring->count++;
 }
 
 void engine_fault_lost(struct device *dev)
@@ -26,7 +38,14 @@ void engine_fault_lost(struct device *dev)
     struct iommu_context *c = dev->context;
 
     if (c != NULL)
-        c->faults->lost++;
+        lose(c->faults);
+}
+
+/* Guests cannot take page requests yet. */
+bool engine_page_request(struct device *dev, const struct engine_page_request *r)
+{
+    (void)dev, (void)r;
+    return false;
 }
 
 int call_fault_read(struct call *call)

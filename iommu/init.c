@@ -78,7 +78,7 @@ static void find_why_not(void)
             unavailable[0] = 0;
 }
 
-void iommu_init(const void *firmware, uint32_t length, enum iommu_errata_policy errata)
+void iommu_init(const void *firmware, uint32_t length, enum iommu_errata_policy errata, enum iommu_rmrr_policy rmrr)
 {
     struct unit **last = &units;
     unsigned index = 0;
@@ -89,16 +89,11 @@ void iommu_init(const void *firmware, uint32_t length, enum iommu_errata_policy 
         return;
     }
     dmar_report(&table);
-    for (struct dmar_structure s = { 0 }; dmar_next(&table, &s); ) {
+    for (struct dmar_structure s = { 0 }; dmar_next(&table, &s); )
         if (s.type == DMAR_DRHD)
             add_unit(&s, index++, &last);
-        if (s.type == DMAR_RMRR) {
-            struct dmar_rmrr rmrr = dmar_rmrr(&table, &s);
-            platform_log("DMAR: RMRR 0x%llx to 0x%llx is not mapped: DMA of its devices is blocked", (ull)rmrr.base, (ull)rmrr.limit);
-        }
-    }
     for (struct unit *u = units; u; u = u->next) {
-        unit_start(u, dmar_interrupt_remapping(&table), errata);
+        unit_start(u, dmar_interrupt_remapping(&table), errata, rmrr);
         if (!u->usable && !u->dead)
             platform_log("%s; devices under it cannot be assigned", u->reason);
     }
@@ -118,7 +113,7 @@ struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
         platform_format(reason, 160, "%s", unavailable);
         return NULL;
     }
-    if (!dmar_find_drhd(&table, segment, bdf, &drhd, reason))
+    if (!dmar_find_drhd(&table, segment, unit_physical_function(segment, bdf), &drhd, reason))
         return NULL;
     for (struct unit *u = units; u; u = u->next)
         if (u->drhd == drhd) {
@@ -131,8 +126,51 @@ struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
     return NULL;
 }
 
-bool unit_find_rmrr(uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr)
+uint8_t unit_find_properties(uint16_t segment, uint16_t bdf) { return dmar_properties(&table, segment, bdf); }
+bool unit_allows_ats(uint16_t segment, uint16_t bdf) { return dmar_allows_ats(&table, segment, bdf); }
+
+/* PCI Express 6.0, 9.3.3 (SR-IOV): offsets in the capability. */
+#define CAP_SRIOV       0x10u
+#define SRIOV_NUM_VFS   0x10u
+#define SRIOV_OFFSET    0x14u
+#define SRIOV_STRIDE    0x16u
+
+static bool has_virtual(uint16_t segment, uint16_t physical, uint16_t bdf)
 {
-    struct dmar_structure s = { 0 };
-    return table.bytes && dmar_next_rmrr(&table, segment, bdf, &s, rmrr);
+    uint16_t at = platform_pci_read(segment, physical, PCI_VENDOR_ID, 2) == PCI_ABSENT ? 0
+                : platform_pci_extended_capability(segment, physical, CAP_SRIOV);
+    uint32_t first = physical + platform_pci_read(segment, physical, at + SRIOV_OFFSET, 2);
+    uint32_t stride = platform_pci_read(segment, physical, at + SRIOV_STRIDE, 2);
+    if (!at || bdf < first)
+        return false;
+    uint32_t count = platform_pci_read(segment, physical, at + SRIOV_NUM_VFS, 2);
+    return bdf == first ? count : stride && (bdf - first) % stride == 0 && (bdf - first) / stride < count;
+}
+
+uint16_t unit_physical_function(uint16_t segment, uint16_t bdf)
+{
+    for (uint32_t physical = platform_pci_read(segment, bdf, PCI_VENDOR_ID, 2) == PCI_ABSENT ? bdf : 0; physical--; )
+        if (has_virtual(segment, (uint16_t)physical, bdf))
+            return (uint16_t)physical;
+    return bdf;
+}
+
+bool unit_covers(const struct unit *u, uint16_t bdf)
+{
+    uint32_t drhd;
+    char reason[160];
+    return dmar_find_drhd(&table, u->segment, bdf, &drhd, reason) && drhd == u->drhd;
+}
+
+bool unit_segment_has_rmrr(uint16_t segment)
+{
+    for (struct dmar_structure s = { 0 }; dmar_next(&table, &s); )
+        if (s.type == DMAR_RMRR && s.segment == segment)
+            return true;
+    return false;
+}
+
+bool unit_next_rmrr(struct dmar_structure *s, uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr)
+{
+    return dmar_next_rmrr(&table, segment, bdf, s, rmrr);
 }

@@ -12,6 +12,16 @@ struct guest;
 struct iommu_context;           /* a guest's IOASes, HWPTs, devices and fault ring; freed by iommu_context_destroy */
 
 enum iommu_errata_policy { IOMMU_ERRATA_AUTO, IOMMU_ERRATA_ON, IOMMU_ERRATA_OFF };
+/* A function with an RMRR that no guest owns: goes on with that memory and nothing else, or is blocked. */
+enum iommu_rmrr_policy { IOMMU_RMRR_KEEP, IOMMU_RMRR_BLOCK };
+/* ON: for a function that firmware vouches for (SATC, SIDP); TRUST: for any. */
+enum iommu_ats_policy { IOMMU_ATS_OFF, IOMMU_ATS_ON, IOMMU_ATS_TRUST };
+
+/* What nidus.conf says in the line of a device. */
+struct iommu_device_policy {
+    bool map_rmrr;              /* it can be assigned although it has an RMRR, which is then mapped for it */
+    enum iommu_ats_policy ats;
+};
 
 /*
  * Takes over every remapping unit that the DMAR table names: interrupt remapping on with an empty table,
@@ -19,7 +29,7 @@ enum iommu_errata_policy { IOMMU_ERRATA_AUTO, IOMMU_ERRATA_ON, IOMMU_ERRATA_OFF 
  * Bus Master is already clear on every function without an RMRR.  Each unit, and each thing that is missing, is one line of the log.
  * Never fails: without usable units devices cannot be assigned, and iommu_unavailable() says why.
  */
-void iommu_init(const void *table, uint32_t length, enum iommu_errata_policy errata);
+void iommu_init(const void *table, uint32_t length, enum iommu_errata_policy errata, enum iommu_rmrr_policy rmrr);
 
 /* Does an RMRR name this function?  Its firmware or option ROM may then do DMA at any time: its Bus Master stays as it is, and it cannot be
  * assigned.  table as above; silent about what is wrong in it; usable before iommu_init. */
@@ -35,9 +45,10 @@ uint32_t iommu_default_ioas(const struct iommu_context *context);
 
 /*
  * Gives a device to the guest, blocked.  *id: its device id.  false: refused, and reason holds why, in
- * words: no usable unit covers it, its unit lacks interrupt remapping, scalable mode …, it has an RMRR.
+ * words: no usable unit covers it, its unit lacks interrupt remapping, scalable mode …, it has an RMRR, policy cannot be followed.
  */
-bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, uint32_t *id, char reason[160]);
+bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, const struct iommu_device_policy *policy, uint32_t *id,
+                  char reason[160]);
 
 /* Device id -> segment and bdf.  false: the guest has no such device. */
 bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *segment, uint16_t *bdf);

@@ -68,11 +68,13 @@ struct assigned {
     struct object *attached;    /* paging or nested HWPT, NULL: blocked */
 };
 
-/* The oldest record is at [first]; lost counts since the last FAULT_READ. */
+/* The oldest record is at [first]; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before it was lost. */
 struct fault_ring {
     struct nidus_fault record[FAULT_RECORDS];
     unsigned first, count;
     uint64_t lost;
+    uint32_t sequence;
+    bool gap;
 };
 
 struct invalidate_step {

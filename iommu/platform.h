@@ -76,9 +76,14 @@ int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_
 /* The i-th region of the guest's RAM, from 0; false: no more. */
 bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size);
 const char *platform_guest_name(struct guest *guest);
+/* Is all of [base, base + size) memory that firmware reserved, and so neither nidus's nor any guest's? */
+bool platform_is_reserved(uint64_t base, uint64_t size);
 
 /* PCI configuration.  bdf: bus 15:8, device 7:3, function 2:0.  A function that is not there reads all ones. */
 uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width);
+/* Offset of an extended capability; 0: none. */
+uint16_t platform_pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id);
+void platform_pci_write(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width, uint32_t value);
 /* Sets or clears Bus Master; clearing waits, at most 100 ms, for Transactions Pending to end. */
 void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "iommu/qi.h"
 
+#include "iommu/ats.h"
 #include "iommu/registers.h"
 #include "iommu/tables.h"
 #include "iommu/unit.h"
@@ -9,10 +10,13 @@
 #define QI_TYPE          BITS(3, 0)
 #define     QI_CONTEXT      1u
 #define     QI_IOTLB        2u
+#define     QI_DEVICE       3u
 #define     QI_INTERRUPTS   4u
 #define     QI_WAIT         5u
 #define     QI_PIOTLB       6u
 #define     QI_PASID        7u
+#define     QI_DEVICE_PASID 8u
+#define     QI_RESPONSE     9u
 #define QI_GRANULARITY   BITS(5, 4)
 #define     CONTEXT_GLOBAL  1u
 #define     CONTEXT_DEVICE  3u
@@ -22,12 +26,29 @@
 #define     PIOTLB_PASID    2u
 #define     PIOTLB_PAGES    3u
 #define     PASID_DOMAIN    0u
+#define     PASID_ONE       1u
 #define     PASID_GLOBAL    3u
+#define     INTERRUPT_ONE   1u
 #define QI_DID           BITS(31, 16)
 #define QI_CONTEXT_SID   BITS(47, 32)
 #define QI_IOTLB_DRAIN   BITS(7, 6)     /* DR, DW: implied from VER 2 on */
-#define QI_PIOTLB_PASID  BITS(51, 32)
+#define QI_ANY_PASID     BITS(51, 32)   /* of types 6 to 9 */
+#define QI_PFSID_LOW     BITS(15, 12)
+#define QI_PFSID_HIGH    BITS(63, 52)
+#define QI_DEVICE_MIP    BITS(20, 16)
+#define QI_DEVICE_SID    BITS(47, 32)
+#define QI_DEVICE_S      BIT(0)
+#define QI_DEVICEP_MIP   BITS(8, 4)
+#define QI_DEVICEP_SID   BITS(31, 16)
+#define QI_DEVICEP_S     BIT(11)
+#define QI_INTERRUPT_IDX BITS(47, 32)
+#define QI_RESPONSE_PP   BIT(4)
+#define QI_RESPONSE_CODE BITS(15, 12)
+#define QI_RESPONSE_SID  BITS(31, 16)
+#define QI_RESPONSE_PRGI BITS(11, 3)
 #define QI_WAIT_SW       BIT(5)
+#define QI_WAIT_FN       BIT(6)
+#define QI_WAIT_PD       BIT(7)
 #define QI_WAIT_DATA     BITS(63, 32)
 #define QI_AM            BITS(5, 0)
 #define QI_IH            BIT(6)
@@ -44,6 +65,20 @@ struct qi_descriptor qi_context_global(void) { return descriptor(QI_CONTEXT, CON
 struct qi_descriptor qi_pasid_global(void) { return descriptor(QI_PASID, PASID_GLOBAL, 0); }
 struct qi_descriptor qi_pasid_domain(uint16_t did) { return descriptor(QI_PASID, PASID_DOMAIN, did); }
 struct qi_descriptor qi_interrupts_global(void) { return descriptor(QI_INTERRUPTS, 0, 0); }
+
+struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid)
+{
+    struct qi_descriptor d = descriptor(QI_PASID, PASID_ONE, did);
+    d.word[0] |= place(QI_ANY_PASID, pasid);
+    return d;
+}
+
+struct qi_descriptor qi_interrupt_entry(uint16_t index)
+{
+    struct qi_descriptor d = descriptor(QI_INTERRUPTS, INTERRUPT_ONE, 0);
+    d.word[0] |= place(QI_INTERRUPT_IDX, index);
+    return d;
+}
 
 struct qi_descriptor qi_context_device(uint16_t source_id)
 {
@@ -72,15 +107,63 @@ struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am)
 struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid)
 {
     struct qi_descriptor d = descriptor(QI_PIOTLB, PIOTLB_PASID, did);
-    d.word[0] |= place(QI_PIOTLB_PASID, pasid);
+    d.word[0] |= place(QI_ANY_PASID, pasid);
     return d;
 }
 
 struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf)
 {
     struct qi_descriptor d = descriptor(QI_PIOTLB, PIOTLB_PAGES, did);
-    d.word[0] |= place(QI_PIOTLB_PASID, pasid);
+    d.word[0] |= place(QI_ANY_PASID, pasid);
     d.word[1] = place(QI_AM, am) | (leaf ? QI_IH : 0) | (addr & QI_ADDR);
+    return d;
+}
+
+/* PFSID is in two pieces. */
+static uint64_t physical_function(struct qi_device device)
+{
+    return place(QI_PFSID_LOW, device.physical) | place(QI_PFSID_HIGH, field(device.physical, BITS(15, 4)));
+}
+
+/* The size is where the address has its lowest 0, from bit 12 on: PCI Express 6.0, 10.2.3.2.  s: the bit that says that it is so. */
+static uint64_t sized_address(uint64_t addr, unsigned am, uint64_t s)
+{
+    if (!am)
+        return addr & QI_ADDR;
+    return (addr & QI_ADDR & ~BITS(11 + am, 0)) | (am > 1 ? BITS(10 + am, 12) : 0) | s;
+}
+
+struct qi_descriptor qi_device_tlb(struct qi_device device, uint64_t addr, unsigned am)
+{
+    return (struct qi_descriptor){ .word = {
+        place(QI_TYPE, QI_DEVICE) | physical_function(device) | place(QI_DEVICE_MIP, device.pending) |
+            place(QI_DEVICE_SID, device.source_id),
+        sized_address(addr, am, QI_DEVICE_S),
+    } };
+}
+
+struct qi_descriptor qi_device_tlb_pasid(struct qi_device device, uint32_t pasid, uint64_t addr, unsigned am)
+{
+    return (struct qi_descriptor){ .word = {
+        place(QI_TYPE, QI_DEVICE_PASID) | physical_function(device) | place(QI_DEVICEP_MIP, device.pending) |
+            place(QI_DEVICEP_SID, device.source_id) | place(QI_ANY_PASID, pasid),
+        sized_address(addr, am, QI_DEVICEP_S),
+    } };
+}
+
+struct qi_descriptor qi_page_response(uint16_t source_id, bool has_pasid, uint32_t pasid, uint16_t group, unsigned code)
+{
+    return (struct qi_descriptor){ .word = {
+        place(QI_TYPE, QI_RESPONSE) | place(QI_RESPONSE_CODE, code) | place(QI_RESPONSE_SID, source_id) |
+            (has_pasid ? QI_RESPONSE_PP | place(QI_ANY_PASID, pasid) : 0),
+        place(QI_RESPONSE_PRGI, group),
+    } };
+}
+
+struct qi_descriptor qi_fence(void)
+{
+    struct qi_descriptor d = descriptor(QI_WAIT, 0, 0);
+    d.word[0] |= QI_WAIT_FN;
     return d;
 }
 
@@ -139,10 +222,23 @@ bool qi_start(struct unit *u)
     return unit_command(u, GCMD_QIE, true, "to turn the invalidation queue on");
 }
 
+static struct hw_word *slot_words(struct unit *u, unsigned slot)
+{
+    return &u->qi.ring[slot % QI_ENTRIES * SLOT_WORDS];
+}
+
 static void put(struct unit *u, unsigned slot, const struct qi_descriptor *d)
 {
     for (unsigned i = 0; i < SLOT_WORDS; i++)
-        hw_store(&u->qi.ring[slot * SLOT_WORDS + i], d->word[i]);
+        hw_store(&slot_words(u, slot)[i], d->word[i]);
+}
+
+static struct qi_descriptor get(struct unit *u, unsigned slot)
+{
+    struct qi_descriptor d;
+    for (unsigned i = 0; i < SLOT_WORDS; i++)
+        d.word[i] = hw_load(&slot_words(u, slot)[i]);
+    return d;
 }
 
 static void append(struct unit *u, struct qi_descriptor d)
@@ -151,9 +247,13 @@ static void append(struct unit *u, struct qi_descriptor d)
     u->qi.tail = (u->qi.tail + 1) % QI_ENTRIES;
 }
 
+/* Ends the request and has the unit perform it. */
 static void append_wait(struct unit *u)
 {
-    append(u, qi_wait(u->qi.status_phys + STATUS_DONE * sizeof(uint32_t), u->qi.sequence));
+    struct qi_descriptor wait = qi_wait(u->qi.status_phys + STATUS_DONE * sizeof(uint32_t), ++u->qi.sequence);
+    if (u->qi.drain && u->ecap & ECAP_PDS)
+        wait.word[0] |= QI_WAIT_PD;
+    append(u, wait);
     unit_write64(u, REG_IQT, place(IQ_256_OFFSET, u->qi.tail));
 }
 
@@ -163,74 +263,151 @@ static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
     [8 ... 15] = "unknown reason",
 };
 
+static void put_nothing(struct unit *u, unsigned slot)
+{
+    struct qi_descriptor nothing = qi_wait(u->qi.status_phys + STATUS_REPLACED * sizeof(uint32_t), 0);
+    put(u, slot, &nothing);
+}
+
 /* The unit stands at a descriptor that it refuses: say which, and put one in its place that does nothing.  true: it is the wait at
  * the end of the request. */
 static bool replace_refused(struct unit *u, uint64_t iqercd, bool say)
 {
     unsigned slot = (unsigned)field(unit_read64(u, REG_IQH), IQ_256_OFFSET) % QI_ENTRIES;
-    const struct hw_word *word = &u->qi.ring[slot * SLOT_WORDS];
-    struct qi_descriptor nothing = qi_wait(u->qi.status_phys + STATUS_REPLACED * sizeof(uint32_t), 0);
+    struct qi_descriptor d = get(u, slot);
     if (say)
-        unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot, (ull)hw_load(&word[0]),
-                 (ull)hw_load(&word[1]), iqe_reasons[field(iqercd, IQERCD_IQEI)]);
-    put(u, slot, &nothing);
+        unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot, (ull)d.word[0], (ull)d.word[1],
+                 iqe_reasons[field(iqercd, IQERCD_IQEI)]);
+    put_nothing(u, slot);
     return (slot + 1) % QI_ENTRIES == u->qi.tail;
 }
 
-/* 6.5.2.11: the queue stands still until its error is acknowledged. */
-static void recover(struct unit *u)
+/* Is it for a device TLB?  Then whose. */
+static bool is_for_device(const struct qi_descriptor *d, uint16_t *source_id)
+{
+    uint64_t type = field(d->word[0], QI_TYPE);
+    *source_id = (uint16_t)field(d->word[0], type == QI_DEVICE ? QI_DEVICE_SID : QI_DEVICEP_SID);
+    return type == QI_DEVICE || type == QI_DEVICE_PASID;
+}
+
+/*
+ * A device did not answer: what it was asked goes out of the request, the last count descriptors before the wait.  A unit that does
+ * not tell which device it was: all of them.  false: the request asks none.
+ */
+static bool take_out(struct unit *u, unsigned count, uint16_t culprit)
+{
+    bool known = ats_device_lost(u, culprit), found = false;
+    for (unsigned slot = u->qi.tail + QI_ENTRIES - 1 - count; count; slot++, count--) {
+        struct qi_descriptor d = get(u, slot);
+        uint16_t source_id;
+        if (!is_for_device(&d, &source_id) || (known && source_id != culprit))
+            continue;
+        found = true;
+        ats_device_lost(u, source_id);
+        put_nothing(u, slot);
+    }
+    return found;
+}
+
+/* 6.5.2.11: the queue stands still until its error is acknowledged.  true: the request, count descriptors, has to be made again. */
+static bool recover(struct unit *u, unsigned count)
 {
     uint64_t status = unit_read32(u, REG_FSTS) & (FSTS_IQE | FSTS_ICE | FSTS_ITE);
     if (!status)
-        return;
+        return false;
     uint64_t iqercd = unit_read64(u, REG_IQERCD);
+    uint16_t silent = (uint16_t)field(iqercd, IQERCD_ITESID);
     bool first = !u->qi.error; /* of the request: that one is said */
-    bool wait_is_lost = status & FSTS_ITE; /* it may have been aborted */
-    u->qi.error = -NIDUS_EIO;
+    bool harmless = status == FSTS_ITE && take_out(u, count, silent);
+    bool wait_is_lost = status & FSTS_ITE; /* it was aborted */
+    if (!harmless)
+        u->qi.error = -NIDUS_EIO;
     if (status & FSTS_IQE)
         wait_is_lost |= replace_refused(u, iqercd, first);
-    if (status & FSTS_ITE && first)
-        unit_log(u, "device-TLB invalidation timed out, source-id 0x%04x", (unsigned)field(iqercd, IQERCD_ITESID));
+    if (status & FSTS_ITE && !harmless && first)
+        unit_log(u, "device-TLB invalidation timed out, source-id 0x%04x", silent);
     if (status & FSTS_ICE && first)
         unit_log(u, "unexpected device-TLB invalidation completion, source-id 0x%04x", (unsigned)field(iqercd, IQERCD_ICESID));
     unit_write32(u, REG_FSTS, status);
-    if (wait_is_lost)
-        append_wait(u);
+    return wait_is_lost;
 }
+
+/*
+ * After a time-out nothing behind the oldest device-TLB invalidation is certain, and the wait was aborted (6.5.2.11): once the unit
+ * has fetched all there is, the whole request follows itself in the ring.
+ */
+static bool repeat(struct unit *u, unsigned count)
+{
+    if (unit_read64(u, REG_IQH) != unit_read64(u, REG_IQT))
+        return false;
+    for (unsigned slot = u->qi.tail + QI_ENTRIES - 1 - count; count; slot++, count--)
+        append(u, get(u, slot));
+    append_wait(u);
+    return true;
+}
+
+/* PCI Express 6.0, 10.3.1: a device has a minute for an invalidation, and half of one more. */
+#define DEVICE_TIMEOUT_NS 90000000000ULL
 
 static void submit(struct unit *u)
 {
     struct qi *q = &u->qi;
-    q->sequence++;
-    q->added = 0;
+    unsigned count = q->added;
+    bool again = false;
     append_wait(u);
-    uint64_t deadline = platform_time_ns() + UNIT_TIMEOUT_NS;
-    while (platform_load32(&q->status[STATUS_DONE]) != q->sequence) {
-        recover(u);
+    uint64_t deadline = platform_time_ns() + (q->device_tlb ? DEVICE_TIMEOUT_NS : UNIT_TIMEOUT_NS);
+    q->added = 0;
+    q->first_stage = q->device_tlb = false;
+    while (again || platform_load32(&q->status[STATUS_DONE]) != q->sequence) {
+        again |= recover(u, count);
+        if (again && repeat(u, count))
+            again = false;
         if (platform_time_ns() > deadline) {
             unit_dead(u, "to invalidate its caches");
             return;
         }
         platform_pause();
     }
-    recover(u);
+    recover(u, count);
 }
 
-void qi_add(struct unit *u, struct qi_descriptor d)
+static void add(struct unit *u, struct qi_descriptor d)
 {
-    if (u->dead)
-        return;
     if (u->qi.added == QI_ROOM)
         submit(u);
     append(u, d);
     u->qi.added++;
 }
 
+void qi_add(struct unit *u, struct qi_descriptor d)
+{
+    uint64_t type = field(d.word[0], QI_TYPE);
+    if (u->dead)
+        return;
+    if (type == QI_DEVICE && u->qi.first_stage) {
+        add(u, qi_fence());
+        u->qi.first_stage = false;
+    }
+    add(u, d);
+    u->qi.first_stage |= type == QI_PIOTLB;
+    u->qi.device_tlb |= type == QI_DEVICE || type == QI_DEVICE_PASID;
+}
+
 int qi_finish(struct unit *u)
 {
     if (!u->dead && u->qi.added)
         submit(u);
-    int error = u->dead ? -NIDUS_EIO : u->qi.error;
+    int error = u->qi.error;
     u->qi.error = 0;
+    if (!u->dead && u->device_lost && ats_block_lost(u))
+        error = -NIDUS_EIO;
+    return u->dead ? -NIDUS_EIO : error;
+}
+
+int qi_finish_drained(struct unit *u)
+{
+    u->qi.drain = true;
+    int error = qi_finish(u);
+    u->qi.drain = false;
     return error;
 }

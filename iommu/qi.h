@@ -3,7 +3,8 @@
  * qi.h: queued invalidation (VT-d 5.10 section 6.5): descriptors, and the queue of one unit.
  *
  * A request is qi_add for each descriptor and one qi_finish, which makes one tail write and waits for one status.
- * Hardware orders context-cache before PASID-cache before IOTLB invalidations by itself (6.5.2.12).
+ * Hardware orders context-cache before PASID-cache before IOTLB before device-TLB invalidations by itself (6.5.2.12), but for one
+ * pair: a device TLB's (type 3) may overtake a first stage's (type 6).  qi_add puts a fence between them.
  */
 #ifndef NIDUS_QI_H
 #define NIDUS_QI_H
@@ -29,9 +30,27 @@ struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am);
 struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid);
 /* leaf: IH, only leaf entries changed. */
 struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf);
+struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid);
+
+/* Whom an invalidation of a device TLB goes to. */
+struct qi_device {
+    uint16_t source_id;
+    uint16_t physical;          /* of its physical function; 0 where ECAP.DIT=0 */
+    uint8_t pending;            /* invalidations that it takes at a time, 0: 32 */
+};
+#define QI_ALL 52u              /* am: everything */
+/* 2^am pages at addr of what the device's requests without PASID, or with this one, use. */
+struct qi_descriptor qi_device_tlb(struct qi_device device, uint64_t addr, unsigned am);
+struct qi_descriptor qi_device_tlb_pasid(struct qi_device device, uint32_t pasid, uint64_t addr, unsigned am);
+/* Ends a page request group.  code: NIDUS_PAGE_*. */
+struct qi_descriptor qi_page_response(uint16_t source_id, bool has_pasid, uint32_t pasid, uint16_t group, unsigned code);
+
 struct qi_descriptor qi_interrupts_global(void);
+struct qi_descriptor qi_interrupt_entry(uint16_t index);
 /* Writes data to the word at phys when everything before it has finished. */
 struct qi_descriptor qi_wait(uint64_t phys, uint32_t data);
+/* What follows begins when everything before it has finished. */
+struct qi_descriptor qi_fence(void);
 
 #define QI_ENTRIES 1024u        /* 8 pages */
 
@@ -40,6 +59,9 @@ struct qi {
     uint64_t ring_phys;
     unsigned tail;              /* next free slot */
     unsigned added;             /* descriptors since the last tail write; the ring is empty but for them */
+    bool first_stage;           /* one of them is type 6, with no fence behind it */
+    bool device_tlb;            /* one of them waits for a device */
+    bool drain;                 /* the request ends when page requests that are under way are in their queue, too */
     int error;                  /* of the request that is being put together */
     uint32_t *status;           /* the unit writes [0] at the end of a request, [1] for a slot that was taken out; never freed */
     uint64_t status_phys;
@@ -58,5 +80,7 @@ bool qi_start(struct unit *u);
 void qi_add(struct unit *u, struct qi_descriptor descriptor);
 /* Submits what was added and waits until it has happened.  -EIO: the unit is dead, or refused a descriptor (said in the log). */
 int qi_finish(struct unit *u);
+/* The same; and page requests that the unit had by then are in the page request queue (7.7). */
+int qi_finish_drained(struct unit *u);
 
 #endif

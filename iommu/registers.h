@@ -31,11 +31,15 @@
 #define REG_ECAP    0x010u
 #define     ECAP_C              BIT(0)
 #define     ECAP_QI             BIT(1)
+#define     ECAP_DT             BIT(2)
 #define     ECAP_IR             BIT(3)
 #define     ECAP_SC             BIT(7)
 #define     ECAP_NEST           BIT(26)
+#define     ECAP_PRS            BIT(29)
 #define     ECAP_SRS            BIT(31)
 #define     ECAP_EAFS           BIT(34)
+#define     ECAP_DIT            BIT(41)
+#define     ECAP_PDS            BIT(42)
 #define     ECAP_SMTS           BIT(43)
 #define     ECAP_SSTS           BIT(46)
 #define     ECAP_FSTS           BIT(47)
@@ -89,6 +93,15 @@
 
 #define REG_IRTA    0x0b8u
 #define     IRTA_S              BITS(3, 0)      /* 2^(S+1) entries */
+
+#define REG_PQH     0x0c0u
+#define REG_PQT     0x0c8u
+#define     PQ_OFFSET           BITS(18, 5)
+#define REG_PQA     0x0d0u
+#define     PQA_PQS             BITS(2, 0)      /* 2^PQS pages */
+#define REG_PRS     0x0dcu
+#define     PRS_PPR             BIT(0)
+#define     PRS_PRO             BIT(1)
 
 /* A fault record, at 16 x FRO + 16 x its number, 11.4.7.6. */
 #define FRCD_SIZE   16u

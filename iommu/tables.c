@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "iommu/tables.h"
 
+#include "iommu/attach.h"
 #include "iommu/registers.h"
 #include "iommu/unit.h"
 
@@ -52,6 +53,11 @@ struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *
     return value;
 }
 
+void pasid_snoop(struct pasid_value *value, uint8_t snoop)
+{
+    value->word[1] &= ~((snoop & SNOOP_WALKS ? 0 : PASID1_PWSNP) | (snoop & SNOOP_PAGES ? 0 : PASID1_PGSNP));
+}
+
 void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
 {
     for (unsigned i = 6; i; i -= 2)
@@ -73,6 +79,8 @@ void pasid_zero(const struct unit *u, struct pasid_entry *e)
         hw_store_pair(&e->word[i], 0, 0);
     written(u, e, sizeof *e);
 }
+
+uint16_t pasid_did(const struct pasid_entry *e) { return (uint16_t)field(hw_load(&e->word[1]), PASID1_DID); }
 
 static struct hw_word *root_half(const struct unit *u, uint16_t source_id)
 {
@@ -103,9 +111,16 @@ void context_install(const struct unit *u, const struct device *dev)
     struct context_entry *e = context_entry(u, dev->source_id);
     hw_store(&dev->pasid_directory[0].word, platform_phys(dev->pasid_table) | ENTRY_P);
     written(u, dev->pasid_directory, sizeof dev->pasid_directory[0]);
-    /* PDTS 0: a directory of 128 entries.  RID_PASID 0.  DTE, PASIDE and PRE 0: the device has neither ATS nor PASIDs. */
+    /* PDTS 0: a directory of 128 entries.  RID_PASID 0.  PASIDE 0: no PASIDs. */
     hw_store_pair(&e->word[2], RID_PASID, 0);
-    hw_store_pair(&e->word[0], platform_phys(dev->pasid_directory) | ENTRY_P, 0);
+    hw_store_pair(&e->word[0], platform_phys(dev->pasid_directory) | ENTRY_P | (dev->tlb.wanted ? CONTEXT_DTE : 0), 0);
+    written(u, e, sizeof *e);
+}
+
+void context_set(const struct unit *u, uint16_t source_id, uint64_t bits, bool on)
+{
+    struct context_entry *e = context_entry(u, source_id);
+    hw_store(&e->word[0], (hw_load(&e->word[0]) & ~bits) | (on ? bits : 0));
     written(u, e, sizeof *e);
 }
 

@@ -9,6 +9,7 @@
 #ifndef NIDUS_TABLES_H
 #define NIDUS_TABLES_H
 
+#include "iommu/bits.h"
 #include "iommu/engine.h"
 #include "iommu/platform.h"
 
@@ -64,10 +65,14 @@ struct pasid_value {
 struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did);
 struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did);
 
+/* Keeps of PWSNP and PGSNP what snoop (SNOOP_*) has. */
+void pasid_snoop(struct pasid_value *value, uint8_t snoop);
+
 /* Writes value over an entry that is not present; its P bit becomes visible last. */
 void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
 /* Clears P alone: the unit may still use the rest until the invalidations that follow are done. */
 void pasid_make_absent(const struct unit *u, struct pasid_entry *e);
+uint16_t pasid_did(const struct pasid_entry *e);
 /* Zeroes an absent entry, after the invalidations. */
 void pasid_zero(const struct unit *u, struct pasid_entry *e);
 
@@ -75,6 +80,10 @@ void pasid_zero(const struct unit *u, struct pasid_entry *e);
 bool context_table_ready(struct unit *u, uint16_t source_id);
 /* Points source_id's context entry at dev's PASID directory, whose RID_PASID entry is absent: requests are blocked with fault 59h. */
 void context_install(const struct unit *u, const struct device *dev);
+/* CONTEXT_* bits of a present entry; the invalidations are the caller's. */
+#define CONTEXT_DTE BIT(2)      /* ATS */
+#define CONTEXT_PRE BIT(4)      /* page requests */
+void context_set(const struct unit *u, uint16_t source_id, uint64_t bits, bool on);
 void context_make_absent(const struct unit *u, uint16_t source_id);
 
 #endif

@@ -4,6 +4,7 @@
 #include "iommu/errata.h"
 #include "iommu/registers.h"
 #include "iommu/remap.h"
+#include "iommu/rmrr.h"
 #include "iommu/tables.h"
 
 /* One page of bits; a unit whose DIDs are wider is given no more than these. */
@@ -69,6 +70,19 @@ void unit_did_free(struct unit *u, uint16_t did)
     u->dids[field(did, DID_WORD)] &= ~BIT(field(did, DID_WORD_BIT));
 }
 
+struct device *unit_device(const struct unit *u, uint16_t source_id)
+{
+    struct device *dev = u->devices;
+    while (dev && dev->source_id != source_id)
+        dev = dev->next;
+    return dev;
+}
+
+const char *unit_owner_name(const struct device *dev)
+{
+    return !dev ? "no guest" : dev->owner ? platform_guest_name(dev->owner) : "nidus, for firmware";
+}
+
 unsigned unit_address_width(const struct unit *u, unsigned levels)
 {
     unsigned table = 12 + 9 * levels, unit = (unsigned)field(u->cap, CAP_MGAW) + 1;
@@ -121,7 +135,7 @@ static bool allocate(struct unit *u)
 {
     u->root = platform_pages_alloc(NULL, 0);
     u->dids = platform_pages_alloc(NULL, 0);
-    return (u->root && u->dids && qi_alloc(u) && remap_alloc(u)) || lacks(u, "no memory for its tables");
+    return (u->root && u->dids && qi_alloc(u) && prq_alloc(u) && remap_alloc(u)) || lacks(u, "no memory for its tables");
 }
 
 /* Faults are read by iommu_poll, not announced by interrupts; those that firmware left are nobody's. */
@@ -192,7 +206,13 @@ static void announce(const struct unit *u, uint32_t found)
              found & GCMD_IRE ? " interrupt-remapping" : "", found & GCMD_QIE ? " invalidation-queue" : "");
 }
 
-void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_policy errata)
+static void refused_first(struct unit *u)
+{
+    if (!u->dead)
+        lacks(u, "it refused the first invalidations");
+}
+
+void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_policy errata, enum iommu_rmrr_policy rmrr)
 {
     if (!read_capabilities(u) || !check_capabilities(u, interrupt_remapping) || !allocate(u))
         return;
@@ -203,11 +223,12 @@ void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_poli
     if (!remap_stop(u) || !qi_start(u)) /* remapping needs a queue, so it goes first */
         return;
     clear_stale_faults(u);
-    if (!remap_start(u) || !start_translation(u)) {
-        if (!u->dead)
-            lacks(u, "it refused the first invalidations");
-        return;
-    }
+    prq_start(u);
+    if (!remap_start(u))
+        return refused_first(u);
+    rmrr_keep(u, rmrr);
+    if (!start_translation(u))
+        return refused_first(u);
     u->usable = true;
     announce(u, found);
 }

@@ -10,6 +10,7 @@
 #include "iommu/engine.h"
 #include "iommu/iommu.h"
 #include "iommu/platform.h"
+#include "iommu/prq.h"
 #include "iommu/qi.h"
 
 struct root_entry;
@@ -30,10 +31,12 @@ struct unit {
     bool dead;                  /* did not answer once; never spoken to again */
     char reason[160];           /* why it is not usable */
     struct qi qi;
+    struct prq prq;
     struct root_entry *root;
     struct hw_word *irtes;      /* the interrupt remapping table: empty */
     uint64_t *dids;             /* a bit for each domain id in use */
     struct device *devices;     /* assigned ones */
+    bool device_lost;           /* the device TLB of one of them did not answer, and it is not blocked yet */
     uint64_t faults, faults_unprinted;
     uint64_t fault_second;      /* in which fault_lines were printed */
     unsigned fault_lines;
@@ -52,7 +55,7 @@ static inline void unit_write64(const struct unit *u, uint32_t offset, uint64_t 
 
 /* Reads the unit's capabilities, then takes it over: afterwards every DMA and every interrupt request is blocked.  On failure
  * u->reason says why; what firmware had set up stays as it is where the unit lacks something. */
-void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_policy errata);
+void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_policy errata, enum iommu_rmrr_policy rmrr);
 
 /* Sets or clears one bit of GCMD and waits for it to show in GSTS.  false: it does not; the unit is then dead. */
 bool unit_command(struct unit *u, uint64_t bit, bool on, const char *what);
@@ -73,6 +76,18 @@ unsigned unit_address_width(const struct unit *u, unsigned levels);
 extern struct unit *units;
 /* The unit that covers a function.  NULL: none that devices can be assigned under; reason says why. */
 struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160]);
-bool unit_find_rmrr(uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr);
+/* Is u the unit for this function of its segment? */
+bool unit_covers(const struct unit *u, uint16_t bdf);
+bool unit_segment_has_rmrr(uint16_t segment);
+bool unit_next_rmrr(struct dmar_structure *s, uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr); /* as dmar_next_rmrr */
+/* dmar_properties and dmar_allows_ats of the machine's table. */
+uint8_t unit_find_properties(uint16_t segment, uint16_t bdf);
+bool unit_allows_ats(uint16_t segment, uint16_t bdf);
+/* The physical function that a virtual one belongs to (it has the same unit); else bdf itself. */
+uint16_t unit_physical_function(uint16_t segment, uint16_t bdf);
+
+/* The device on u with this source-id that somebody owns, or NULL. */
+struct device *unit_device(const struct unit *u, uint16_t source_id);
+const char *unit_owner_name(const struct device *dev); /* dev may be NULL */
 
 #endif

@@ -29,7 +29,7 @@ struct kernel_header {
 #define KERNEL_MAGIC 0x6c6e726b7375646eULL /* "nduskrnl" */
 
 #define BOOT_INFO_MAGIC   0x746f6f627375646eULL /* "ndusboot" */
-#define BOOT_INFO_VERSION 1u
+#define BOOT_INFO_VERSION 2u
 
 #define BOOT_MAX_GUESTS        8u
 #define BOOT_MAX_GUEST_DEVICES 8u
@@ -59,9 +59,14 @@ struct boot_segment {           /* one PT_LOAD of a guest's image */
     uint64_t mem_size;          /* bytes that it occupies; the rest is zero */
 };
 
+enum boot_ats { BOOT_ATS_OFF = 0, BOOT_ATS_ON, BOOT_ATS_TRUST };
+
 struct boot_device {
     uint16_t segment;
     uint16_t bdf;
+    uint8_t map_rmrr;           /* 0 or 1 */
+    uint8_t ats;                /* enum boot_ats */
+    uint16_t reserved;
 };
 
 struct boot_guest {
@@ -78,6 +83,7 @@ struct boot_guest {
 };
 
 enum boot_errata { BOOT_ERRATA_AUTO = 0, BOOT_ERRATA_ON, BOOT_ERRATA_OFF };
+enum boot_rmrr { BOOT_RMRR_KEEP = 0, BOOT_RMRR_BLOCK };
 enum boot_at_end { BOOT_END_HALT = 0, BOOT_END_POWEROFF, BOOT_END_REBOOT };
 
 #define BOOT_CONSOLE_SERIAL 1u
@@ -102,7 +108,7 @@ struct boot_info {
     uint32_t at_end;            /* enum boot_at_end: when the last guest has ended (`at-end` in [system]) */
     uint32_t memory_count;
     uint32_t guest_count;
-    uint32_t reserved;
+    uint32_t rmrr;              /* enum boot_rmrr: devices with an RMRR that no guest owns */
     struct boot_framebuffer framebuffer;
     struct boot_guest guest[BOOT_MAX_GUESTS];
     struct boot_mem memory[BOOT_MAX_MEMORY];

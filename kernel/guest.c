@@ -232,17 +232,20 @@ static const char *device_name(char name[16], uint16_t segment, uint16_t bdf)
     return name;
 }
 
-static bool give_device(struct guest *g, uint16_t segment, uint16_t bdf, char reason[160])
+_Static_assert((int)BOOT_ATS_ON == (int)IOMMU_ATS_ON && (int)BOOT_ATS_TRUST == (int)IOMMU_ATS_TRUST, "one policy, two names");
+
+static bool give_device(struct guest *g, const struct boot_device *from, char reason[160])
 {
+    const struct iommu_device_policy policy = { .map_rmrr = from->map_rmrr, .ats = (enum iommu_ats_policy)from->ats };
     struct nidus_guest_device *d = &g->device[g->device_count];
     const char *unavailable = iommu_unavailable();
     if (g->iommu == NULL) {
         format_text(reason, 160, "%s", unavailable != NULL ? unavailable : "no memory for its tables");
         return false;
     }
-    if (!pci_assign(g, segment, bdf, d, reason))
+    if (!pci_assign(g, from->segment, from->bdf, d, reason))
         return false;
-    if (!iommu_assign(g->iommu, segment, bdf, &d->id, reason)) {
+    if (!iommu_assign(g->iommu, from->segment, from->bdf, &policy, &d->id, reason)) {
         pci_unassign(g, d);
         return false;
     }
@@ -258,7 +261,7 @@ static void give_devices(struct guest *g)
         g->iommu = iommu_context_create(g, g->config->nested);
     for (unsigned i = 0; i < g->config->device_count; i++) {
         const struct boot_device *d = &g->config->device[i];
-        if (!give_device(g, d->segment, d->bdf, reason)) {
+        if (!give_device(g, d, reason)) {
             log_line("guest %s: starts without device %s: %s", g->name, device_name(name, d->segment, d->bdf), reason);
             continue;
         }

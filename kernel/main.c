@@ -200,7 +200,8 @@ void kernel_main(uint64_t boot_phys)
     stop_devices(&dmar);
     frames_init(&boot);
 
-    iommu_init(dmar.bytes, dmar.length, (enum iommu_errata_policy)boot.errata_772415);
+    iommu_init(dmar.bytes, dmar.length, (enum iommu_errata_policy)boot.errata_772415,
+               (enum iommu_rmrr_policy)boot.rmrr);
     if (guests_create(&boot) != 0) {
         uint64_t ticks = rdtsc() - boot.exit_tsc;
         log_line("first guest starts %llu ms after ExitBootServices (%llu ticks of the TSC)",

@@ -259,6 +259,21 @@ static void cpu_protect(void)
     write_cr4(cr4 | (global ? CR4_PGE : 0));
 }
 
+bool memory_is_reserved(uint64_t base, uint64_t size)
+{
+    for (unsigned i = 0; i < memory_map->memory_count && size != 0; i++) {
+        const struct boot_mem *m = &memory_map->memory[i];
+        if (m->type != BOOT_MEM_RESERVED || base < m->base || base - m->base >= m->size)
+            continue;
+        uint64_t here = m->size - (base - m->base);
+        if (here >= size)
+            return true;
+        base += here;
+        size -= here;
+    }
+    return false;
+}
+
 void memory_init(const struct boot_info *boot)
 {
     memory_map = boot;

@@ -41,6 +41,9 @@ volatile void *map_registers(uint64_t phys, uint64_t size);
 /* Data that the firmware left, cached where it lies in RAM that is mapped, else as map_registers. */
 const void *map_data(uint64_t phys, uint64_t size);
 
+/* Is all of it memory that the firmware lists as reserved? */
+bool memory_is_reserved(uint64_t base, uint64_t size);
+
 /* Width of a physical address: CPUID 80000008h. */
 unsigned physical_bits(void);
 

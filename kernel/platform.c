@@ -78,7 +78,7 @@ void platform_log(const char *format, ...)
 
 void platform_guest_log(struct guest *guest, const char *format, ...)
 {
-    char text[200];
+    char text[230];
     va_list arguments;
     va_start(arguments, format);
     format_text_v(text, sizeof(text), format, arguments);
@@ -127,6 +127,21 @@ const char *platform_guest_name(struct guest *guest)
 uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width)
 {
     return pci_read(segment, bdf, offset, width);
+}
+
+void platform_pci_write(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width, uint32_t value)
+{
+    pci_write(segment, bdf, offset, width, value);
+}
+
+uint16_t platform_pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id)
+{
+    return (uint16_t)pci_extended_capability(segment, bdf, id);
+}
+
+bool platform_is_reserved(uint64_t base, uint64_t size)
+{
+    return memory_is_reserved(base, size);
 }
 
 void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)

@@ -92,11 +92,14 @@ struct nidus_fault {
     uint64_t addr;              /* 16: the request's address, bits 63:12; an interrupt request: its index (bits 63:48) */
     uint64_t gpa;               /* 24: with GPA_VALID: the guest address that the second stage did not allow */
     uint8_t first_level;        /* 32: stage 2 under nested: level of the first-stage entry being fetched; 0: the final address */
-    uint8_t reserved[7];        /* 33 */
+    uint8_t reserved[3];        /* 33 */
+    uint32_t sequence;          /* 36: counts all faults of the guest from 0, lost ones too (as vEVENTQ's headers in iommufd) */
 };
 NIDUS_ABI_SIZE(struct nidus_fault, 40);
 #define NIDUS_FAULT_PASID_VALID (1u << 0)
 #define NIDUS_FAULT_GPA_VALID   (1u << 1)
+#define NIDUS_FAULT_LOST        (1u << 2) /* records before this one were lost */
+#define NIDUS_FAULT_DEVICE_TLB  (1u << 3) /* no fault: the device did not answer an invalidation of its TLB; ATS and Bus Master are off */
 #define NIDUS_FAULT_WRITE        0u
 #define NIDUS_FAULT_PAGE_REQUEST 1u
 #define NIDUS_FAULT_READ         2u

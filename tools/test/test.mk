@@ -2,6 +2,10 @@
 # Tests.  A host test is tools/test/host/test_NAME.c and test_NAME.mk; a boot test a Scenario in tools/test/boot/*.py.
 # T=NAME runs those whose name contains NAME.
 
+# The VT-d engine without the object layer above it, and one unit under it.
+ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
+              $(filter-out $(addprefix iommu/,device.c envelope.c fault_ring.c hwpt.c ioas.c iommufd.c),$(wildcard iommu/*.c))
+
 include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk
 
 HOST_DIR := $(B)/test

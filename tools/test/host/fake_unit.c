@@ -57,10 +57,31 @@ void fake_fault(uint64_t address, uint16_t source_id, uint8_t reason, bool read)
     fake_set32(REG_FSTS, fake_get32(REG_FSTS) | 2);
 }
 
+void fake_page_request(uint16_t source_id, uint64_t address, uint16_t group, unsigned flags)
+{
+    uint64_t pqa = fake_get64(REG_PQA), tail = fake_get64(REG_PQT);
+    uint64_t words[4] = { 1 | (uint64_t)source_id << 16, flags | (uint64_t)group << 3 | address };
+    memcpy(host_phys((pqa & ~0xfffULL) + tail), words, sizeof words);
+    fake_set64(REG_PQT, (tail + 32) % (4096ULL << (pqa & 7)));
+    fake_set32(REG_PRS, fake_get32(REG_PRS) | 1);
+}
+
+/* Is it an invalidation that nobody will answer? */
+static bool is_unanswered(const struct qi_descriptor *d)
+{
+    unsigned type = d->word[0] & 15;
+    uint16_t source_id = (uint16_t)(type == 3 ? d->word[0] >> 32 : d->word[0] >> 16);
+    if ((type != 3 && type != 8) || !source_id || (source_id != fake.deaf[0] && source_id != fake.deaf[1]))
+        return false;
+    fake_set64(REG_IQERCD, fake.nameless ? 0 : (uint64_t)source_id << 32);
+    return true;
+}
+
 /* Descriptors in the queue, until it is empty or something stops it. */
 static void run_queue(void)
 {
     uint64_t iqa = fake_get64(REG_IQA), head = fake_get64(REG_IQH), size = 4096ULL << (iqa & 7);
+    bool unanswered = false;
     while (!fake.silent && !(fake_get32(REG_FSTS) & 0x50) && head != fake_get64(REG_IQT)) {
         struct qi_descriptor d;
         const void *slot = host_phys((iqa & ~0xfffULL) + head);
@@ -72,8 +93,17 @@ static void run_queue(void)
             fake_set32(REG_FSTS, fake_get32(REG_FSTS) | 0x10);
             break;
         }
+        if ((d.word[0] & 15) == 5 && unanswered) {
+            fake.unanswered++;
+            fake_set32(REG_FSTS, fake_get32(REG_FSTS) | 0x40);
+            head = fake.refetches ? head : (head + sizeof d) % size;
+            break;
+        }
         head = (head + sizeof d) % size;
-        if ((d.word[0] & 15) != 5 && fake.dones < FAKE_LOG) {
+        fake.drains += (d.word[0] & 15) == 5 && d.word[0] & 128;
+        if (is_unanswered(&d)) {
+            unanswered = true;
+        } else if (((d.word[0] & 15) != 5 || d.word[0] & 64) && fake.dones < FAKE_LOG) {
             fake.done[fake.dones++] = d;
         } else if ((d.word[0] & 15) == 5 && fake.timing_out) {
             fake.timing_out = false;
@@ -116,6 +146,9 @@ static void write(void *context, uint32_t offset, unsigned bytes, uint64_t value
     case REG_FSTS:
         fake_set32(REG_FSTS, fake_get32(REG_FSTS) & ~((uint32_t)value & 0x71));
         run_queue();
+        return;
+    case REG_PRS:
+        fake_set32(REG_PRS, fake_get32(REG_PRS) & ~(uint32_t)value);
         return;
     case REG_PMEN:
         fake_set32(REG_PMEN, value & 0x80000000 ? 0x80000001 : 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fake_unit.h: the registers of one remapping unit, as far as nidus commands it: GCMD shows in GSTS, a tail write performs wait
- * descriptors and keeps all others for the test to look at.  It translates nothing.
+ * descriptors and keeps all others, and fences, for the test to look at.  It translates nothing.
  */
 #ifndef HOST_FAKE_UNIT_H
 #define HOST_FAKE_UNIT_H
@@ -25,6 +25,11 @@ struct fake_unit {
     bool silent;                /* the queue stands still */
     int refuses;                /* the n-th descriptor from now ends the queue with IQE; -1: none */
     bool timing_out;            /* the next wait is aborted with ITE */
+    uint16_t deaf[2];           /* source-ids whose device TLBs do not answer: the next wait is aborted with ITE; 0: none */
+    unsigned unanswered;        /* how often that happened */
+    bool nameless;              /* … and ITESID is 0 */
+    bool refetches;             /* … and the aborted wait is fetched once more */
+    unsigned drains;            /* waits with PD=1 */
     uint32_t pmen_at_te_off;    /* PMEN when TE went off */
 };
 
@@ -41,6 +46,8 @@ void fake_set32(uint32_t offset, uint32_t value);
 void fake_forget(void);
 /* A fault record, as hardware leaves one. */
 void fake_fault(uint64_t address, uint16_t source_id, uint8_t reason, bool read);
+/* A page request at the tail of its queue. */
+void fake_page_request(uint16_t source_id, uint64_t address, uint16_t group, unsigned flags);
 /* The descriptor in the log, -1: none. */
 int fake_found(struct qi_descriptor d);
 

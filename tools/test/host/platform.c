@@ -49,6 +49,8 @@ static struct {
 
 void (*host_store_hook)(volatile void *entry, unsigned bytes);
 void (*host_pause_hook)(void);
+void (*host_config_hook)(uint16_t bdf, uint16_t offset, uint32_t value);
+uint64_t host_reserved_base, host_reserved_size;
 uint32_t host_cpu_signature = 0x806f8;
 const char *host_hypervisor = "";
 
@@ -511,12 +513,18 @@ void platform_log(const char *format, ...)
 
 void platform_guest_log(struct guest *guest, const char *format, ...)
 {
-    char text[200], line[241];
+    char text[230], line[280];
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    if (host.now / 1000000000 != guest->log_second) {
+        guest->log_second = host.now / 1000000000;
+        guest->log_lines = 0;
+    }
+    if (guest->log_lines++ >= HOST_GUEST_LINES)
+        return;
     snprintf(line, sizeof(line), "guest %s: %s", guest->name, text);
     keep_line(line);
 }
@@ -582,6 +590,37 @@ uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsi
         memcpy(&value, &f->config[offset], width);
     }
     return width == 4 ? value : value & ((1u << 8 * width) - 1);
+}
+
+void platform_pci_write(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width, uint32_t value)
+{
+    struct host_function *f = host_function(segment, bdf);
+
+    if ((width != 1 && width != 2 && width != 4) || offset % width != 0)
+        misuse("width or offset of a configuration write");
+    if (f != NULL && offset + width <= sizeof(f->config))
+        memcpy(&f->config[offset], &value, width);
+    if (host_config_hook != NULL)
+        host_config_hook(bdf, offset, value);
+}
+
+uint16_t platform_pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id)
+{
+    uint32_t header;
+
+    for (unsigned at = 0x100, left = 960; at >= 0x100 && left != 0; at = header >> 20 & 0xffc, left--) {
+        header = platform_pci_read(segment, bdf, (uint16_t)at, 4);
+        if (header == UINT32_MAX || header == 0)
+            return 0;
+        if ((header & 0xffff) == id)
+            return (uint16_t)at;
+    }
+    return 0;
+}
+
+bool platform_is_reserved(uint64_t base, uint64_t size)
+{
+    return base >= host_reserved_base && size <= host_reserved_size && base - host_reserved_base <= host_reserved_size - size;
 }
 
 void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)

@@ -28,6 +28,8 @@ struct guest {
     unsigned chunks;
     uint64_t bytes_left;        /* quota */
     uint64_t bytes_used;        /* by what is allocated now */
+    uint64_t log_second;        /* in which log_lines were logged */
+    unsigned log_lines;
     struct guest *next;
 };
 
@@ -85,6 +87,14 @@ void host_log_clear(void);
 
 extern uint32_t host_cpu_signature;
 extern const char *host_hypervisor;
+
+/* A guest's lines in a second; more are lost. */
+#define HOST_GUEST_LINES 20u
+
+/* What firmware has reserved: one range. */
+extern uint64_t host_reserved_base, host_reserved_size;
+/* Called after each configuration write. */
+extern void (*host_config_hook)(uint16_t bdf, uint16_t offset, uint32_t value);
 
 struct host_function {
     uint16_t segment, bdf;

@@ -297,7 +297,7 @@ static void devices(void **state)
 {
     static const char *const bad[] = {
         "0000:01:20.0", "0000:01:00.8", "1:00.0", "01:0.0", "01:00.00", "01:00", "0000:01:00", "00000:01:00.0",
-        "8086", "8086:", ":10c9", "8086:10c9:", "0x8086:0x10c9", "808g:10c9", "8086:10c9 8086:10ca", "01:00.0,",
+        "8086", "8086:", ":10c9", "8086:10c9:", "0x8086:0x10c9", "808g:10c9", "01:00.0,", "8086:10c9,rmrr=map",
     };
     char line[64];
 
@@ -317,6 +317,33 @@ static void devices(void **state)
     assert_int_equal(config.guest[0].device_count, 8);
     refuse(GUEST "device = 01:00.0\ndevice = 01:00.1\ndevice = 01:00.2\ndevice = 01:00.3\ndevice = 01:00.4\n"
            "device = 01:00.5\ndevice = 01:00.6\ndevice = 01:00.7\ndevice = 02:00.0\n", 12, "at most 8 devices");
+}
+
+static void device_options(void **state)
+{
+    const char *const wanted = "behind the device, rmrr=deny, rmrr=map, ats=off, ats=on or ats=trust is wanted";
+
+    (void)state;
+    accept_guest_key("device = 01:00.0");
+    assert_false(config.guest[0].device[0].map_rmrr);
+    assert_int_equal(config.guest[0].device[0].ats, BOOT_ATS_OFF);
+    accept_guest_key("device = 01:00.0 \t ats=on\ndevice = 0000:01:00.1 ats=trust rmrr=deny\ndevice = 8086:10c9 rmrr=map\nnested = off");
+    assert_int_equal(config.guest[0].device[0].ats, BOOT_ATS_ON);
+    assert_int_equal(config.guest[0].device[1].ats, BOOT_ATS_TRUST);
+    assert_false(config.guest[0].device[1].map_rmrr);
+    assert_true(config.guest[0].device[2].map_rmrr);
+    assert_int_equal(config.guest[0].device[2].ats, BOOT_ATS_OFF);
+    refuse_guest_key("device = 01:00.0 ats", wanted);
+    refuse_guest_key("device = 01:00.0 ats = on", wanted);
+    refuse_guest_key("device = 8086:10c9 8086:10ca", wanted);
+    refuse_guest_key("device = 01:00.0 rmrr=mapmapmapmapmapmap", wanted);
+    refuse(GUEST "nested = on\ndevice = 01:00.0 rmrr=map\n", 5, "rmrr=map needs nested = off");
+    refuse(GUEST "device = 01:00.0 rmrr=map\n[guest b]\nimage = a\nmemory = 2M\nnested = off\n", 4, "rmrr=map needs nested = off");
+    accept(GUEST);
+    assert_int_equal(config.rmrr, BOOT_RMRR_KEEP);
+    accept("[system]\nrmrr = block\n" GUEST);
+    assert_int_equal(config.rmrr, BOOT_RMRR_BLOCK);
+    refuse("[system]\nrmrr = map\n", 2, "keep or block is wanted");
 }
 
 static void texts_that_are_too_long(void **state)
@@ -380,7 +407,7 @@ int main(void)
         cmocka_unit_test(keys),
         cmocka_unit_test(words),
         cmocka_unit_test(memory_sizes),
-        cmocka_unit_test(devices),
+        cmocka_unit_test(devices), cmocka_unit_test(device_options),
         cmocka_unit_test(texts_that_are_too_long),
         cmocka_unit_test(random_changes_never_break_it),
     };

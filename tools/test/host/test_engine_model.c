@@ -33,6 +33,7 @@ static struct model *model;
 static struct model_unit *unit;
 static struct guest *guest;
 static struct iommu_context *context;
+static const struct iommu_device_policy no_policy;
 static uint32_t ram_ioas, device_id, other_id;
 static const char *where;       /* preset and mood, for messages */
 static uint64_t next_table;
@@ -263,7 +264,7 @@ static void init(const uint16_t *const *scopes)
     uint32_t length;
     const void *table = model_host_dmar(model, scopes, &length);
 
-    iommu_init(table, length, IOMMU_ERRATA_OFF);
+    iommu_init(table, length, IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     if (iommu_unavailable())
         fail_msg("%s: %s", where, iommu_unavailable());
     expect_no_violation();
@@ -276,7 +277,7 @@ static void start_guest(void)
     context = iommu_context_create(guest, true);
     assert_non_null(context);
     ram_ioas = iommu_default_ioas(context);
-    if (!iommu_assign(context, 0, DEVICE, &device_id, reason) || !iommu_assign(context, 0, OTHER, &other_id, reason))
+    if (!iommu_assign(context, 0, DEVICE, &no_policy, &device_id, reason) || !iommu_assign(context, 0, OTHER, &no_policy, &other_id, reason))
         fail_msg("%s: refused: %s", where, reason);
     next_table = TABLES;
     expect_no_violation();
@@ -377,7 +378,7 @@ static void late_assignment(void)
 
     host_function_add(0, DEVICE + 8);
     expect_fault(DEVICE + 8, MODEL_READ, 0x1000, 0x41);
-    assert_true(iommu_assign(context, 0, DEVICE + 8, &id, reason));
+    assert_true(iommu_assign(context, 0, DEVICE + 8, &no_policy, &id, reason));
     expect_fault(DEVICE + 8, MODEL_READ, 0x1000, 0x59);
     assert_int_equal(attach(id, ram_ioas), 0);
     expect_dma(DEVICE + 8, 0x1000, 0x1000);

@@ -26,6 +26,7 @@
 static struct guest *guest;
 static struct iommu_context *context;
 static uint32_t ram_ioas, device_id, other_device;
+static const struct iommu_device_policy no_policy;
 
 static void start(bool nested)
 {
@@ -34,8 +35,8 @@ static void start(bool nested)
     context = iommu_context_create(guest, nested);
     assert_non_null(context);
     ram_ioas = iommu_default_ioas(context);
-    assert_true(iommu_assign(context, 0, 0x20, &device_id, reason));
-    assert_true(iommu_assign(context, 0, 0x28, &other_device, reason));
+    assert_true(iommu_assign(context, 0, 0x20, &no_policy, &device_id, reason));
+    assert_true(iommu_assign(context, 0, 0x28, &no_policy, &other_device, reason));
 }
 
 static void stop(void)
@@ -1660,10 +1661,10 @@ static void assignment_gives_an_id_or_the_reason(void **state)
     assert_false(iommu_device(context, ram_ioas, &segment, &bdf));
     assert_false(iommu_device(context, 99, &segment, &bdf));
     engine_fail(ENGINE_DEVICE_INIT, 1, -1, DAMAGE_NONE);
-    assert_false(iommu_assign(context, 0, 0x30, &id, reason));
+    assert_false(iommu_assign(context, 0, 0x30, &no_policy, &id, reason));
     assert_string_equal(reason, "refused on demand");
     host_fail_allocation(1);
-    assert_false(iommu_assign(context, 0, 0x30, &id, reason));
+    assert_false(iommu_assign(context, 0, 0x30, &no_policy, &id, reason));
     assert_string_equal(reason, "no memory, or too many objects");
 }
 

@@ -154,7 +154,7 @@ static int setup(void **state)
 
 static void claim(unsigned guest, uint16_t bdf)
 {
-    boot.guest[guest].device[boot.guest[guest].device_count++] = (struct boot_device){ 0, bdf };
+    boot.guest[guest].device[boot.guest[guest].device_count++] = (struct boot_device){ .bdf = bdf };
 }
 
 static void assert_given(struct guest *g, uint16_t bdf)

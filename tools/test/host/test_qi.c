@@ -12,6 +12,7 @@
 
 void engine_fault_sink(struct device *dev, const struct nidus_fault *fault) { (void)dev, (void)fault; }
 void engine_fault_lost(struct device *dev) { (void)dev; }
+bool engine_page_request(struct device *dev, const struct engine_page_request *r) { (void)dev, (void)r; return false; }
 
 static struct unit *u;
 
@@ -23,7 +24,7 @@ static int setup(void **state)
     host_log_clear();
     fake_unit_add();
     const void *table = fake_dmar(&length, 1);
-    iommu_init(table, length, IOMMU_ERRATA_AUTO);
+    iommu_init(table, length, IOMMU_ERRATA_AUTO, IOMMU_RMRR_KEEP);
     assert_null(iommu_unavailable());
     u = units;
     fake_forget();
@@ -54,6 +55,82 @@ static void test_layouts(void **state)
     is(qi_first_stage_pages(0x1234, 0, 0x40000000, 18, true), 6 | 3 << 4 | 0x1234ULL << 16, 0x40000000 | 1 << 6 | 18);
     is(qi_pasid_domain(0x1234), 7 | 0x1234ULL << 16, 0);
     is(qi_pasid_global(), 7 | 3 << 4, 0);
+    is(qi_pasid_one(0x1234, 0xfedcb), 7 | 1 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0);
+    is(qi_interrupt_entry(0xabcd), 4 | 1 << 4 | 0xabcdULL << 32, 0);
+    is(qi_fence(), 5 | 1 << 6, 0);
+    is(qi_page_response(0xabcd, true, 0xfedcb, 0x1ff, 0xf), 9 | 1 << 4 | 0xf << 12 | 0xabcdULL << 16 | 0xfedcbULL << 32, 0x1ff << 3);
+    is(qi_page_response(0xabcd, false, 0xfedcb, 1, 1), 9 | 1 << 12 | 0xabcdULL << 16, 1 << 3);
+}
+
+/* PFSID lies in two pieces; MIP has 5 bits. */
+static void test_device_tlb_layouts(void **state)
+{
+    const struct qi_device d = { .source_id = 0xabcd, .physical = 0x5678, .pending = 0x1f };
+    (void)state;
+    is(qi_device_tlb(d, 0x7000, 0), 3 | 0x8 << 12 | 0x1f << 16 | 0xabcdULL << 32 | 0x567ULL << 52, 0x7000);
+    is(qi_device_tlb_pasid(d, 0xfedcb, 0x7000, 0), 8 | 0x1f << 4 | 0x8 << 12 | 0xabcdULL << 16 | 0xfedcbULL << 32 | 0x567ULL << 52, 0x7000);
+    is(qi_device_tlb((struct qi_device){ .source_id = 0xabcd }, 0x7000, 0), 3 | 0xabcdULL << 32, 0x7000);
+}
+
+/* The lowest address bit that is 0 tells the size; everything is bit 63 alone. */
+static void test_device_tlb_sizes(void **state)
+{
+    const struct qi_device d = { .source_id = 1 };
+    (void)state;
+    assert_int_equal(qi_device_tlb(d, 0x6000, 1).word[1], 0x6001);
+    assert_int_equal(qi_device_tlb(d, 0x4000, 2).word[1], 0x5001);
+    assert_int_equal(qi_device_tlb(d, 0x8000, 3).word[1], 0xb001);
+    assert_int_equal(qi_device_tlb(d, 0x40200000, 9).word[1], 0x402ff001);
+    assert_int_equal(qi_device_tlb(d, 0, QI_ALL).word[1], 0x7ffffffffffff001);
+    assert_int_equal(qi_device_tlb_pasid(d, 1, 0x40200000, 9).word[1], 0x402ff800);
+    assert_int_equal(qi_device_tlb_pasid(d, 1, 0, QI_ALL).word[1], 0x7ffffffffffff800);
+}
+
+/* 6.5.2.12: a type 3 is not ordered behind a type 6, everything else that matters is.  One fence for all of a request. */
+static void test_fence_between_first_stage_and_device_tlb(void **state)
+{
+    const struct qi_device d = { .source_id = 0x20 };
+    (void)state;
+    qi_add(u, qi_first_stage_all(1, 0));
+    qi_add(u, qi_first_stage_all(2, 0));
+    qi_add(u, qi_device_tlb(d, 0, QI_ALL));
+    qi_add(u, qi_device_tlb(d, 0x1000, 0));
+    qi_add(u, qi_first_stage_all(3, 0));
+    qi_add(u, qi_device_tlb(d, 0, QI_ALL));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake.dones, 8);
+    assert_int_equal(fake_found(qi_fence()), 2);
+    assert_memory_equal(&fake.done[6], &(struct qi_descriptor[1]){ qi_fence() }, sizeof(struct qi_descriptor));
+    assert_int_equal(fake.tail_writes, 1);
+    fake_forget();
+    qi_add(u, qi_iotlb_domain(1)); /* ordered by hardware */
+    qi_add(u, qi_device_tlb(d, 0, QI_ALL));
+    qi_add(u, qi_first_stage_all(1, 5));
+    qi_add(u, qi_device_tlb_pasid(d, 5, 0, QI_ALL));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake_found(qi_fence()), -1);
+}
+
+/* … wherever the ring's end falls: before, between and behind the two. */
+static void test_fence_at_the_end_of_the_ring(void **state)
+{
+    (void)state;
+    for (unsigned before = QI_ROOM - 3; before <= QI_ROOM; before++) {
+        fake_forget();
+        for (unsigned i = 0; i < before; i++)
+            qi_add(u, qi_iotlb_domain(7));
+        qi_add(u, qi_first_stage_all(1, 0));
+        qi_add(u, qi_device_tlb((struct qi_device){ .source_id = 0x20 }, 0, QI_ALL));
+        assert_int_equal(qi_finish(u), 0);
+        int first = fake_found(qi_first_stage_all(1, 0));
+        int fence = fake_found(qi_fence()), tlb = fake_found(qi_device_tlb((struct qi_device){ .source_id = 0x20 }, 0, QI_ALL));
+        assert_int_equal(first, before);
+        assert_true(tlb > first);
+        if (fence < 0)
+            assert_int_equal(before, QI_ROOM - 1); /* the ring was submitted in between: that is a fence as well */
+        else
+            assert_true(first < fence && fence < tlb);
+    }
 }
 
 /* A number that is too wide sets no bit of the field beside it. */
@@ -161,6 +238,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_fields_do_not_spill),
+        cmocka_unit_test(test_device_tlb_layouts),
+        cmocka_unit_test(test_device_tlb_sizes),
+        cmocka_unit_test_setup_teardown(test_fence_between_first_stage_and_device_tlb, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_fence_at_the_end_of_the_ring, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_one_submission_one_tail_write, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_more_than_the_ring_holds, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_refused_descriptor, setup, fake_units_free),
