@@ -33,7 +33,7 @@ struct unit {
     struct qi qi;
     struct prq prq;
     struct root_entry *root;
-    struct hw_word *irtes;      /* the interrupt remapping table: empty */
+    struct hw_word *irtes;      /* the interrupt remapping table */
     uint64_t *dids;             /* a bit for each domain id in use */
     struct device *devices;     /* assigned ones */
     bool device_lost;           /* the device TLB of one of them did not answer, and it is not blocked yet */

@@ -12,6 +12,7 @@
 
 #include "iommu/errata.h"
 #include "iommu/registers.h"
+#include "iommu/remap.h"
 #include "iommu/tables.h"
 #include "iommu/unit.h"
 #include "kernel/abi/nidus.h"
@@ -733,6 +734,51 @@ static void test_many_ranges_are_one_submission(void **state)
     assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
 }
 
+/* Interrupts ----------------------------------------------------------------------------------------- */
+
+static uint64_t irte(unsigned index, unsigned word)
+{
+    return ((const uint64_t *)host_phys(fake_get64(0xb8) & ~0xfffULL))[2 * index + word];
+}
+
+/* An entry is for one source-id, all of it (SVT 01, SQ 00), and one vector; taken away, it is gone from the unit's cache. */
+static void test_interrupt_entries(void **state)
+{
+    (void)state;
+    start_with_device();
+    struct unit *u = dev.unit;
+    assert_int_equal(remap_take(u, 0xabcd, 0x42, 3), 0);
+    assert_int_equal(remap_take(u, DEVICE, 0x43, 0xff), 1);
+    assert_int_equal(irte(0, 0), 1 | 0x42 << 16 | 3ULL << 40);
+    assert_int_equal(irte(0, 1), 0xabcd | 1 << 18);
+    assert_int_equal(irte(1, 0), 1 | 0x43 << 16 | 0xffULL << 40);
+    assert_int_equal(fake.dones, 0); /* absent entries are not cached */
+    assert_int_equal(remap_take(u, DEVICE, 0x43, 0x100), -NIDUS_EINVAL);
+    assert_int_equal(remap_give(u, 0), 0);
+    assert_int_equal(irte(0, 0) | irte(0, 1), 0);
+    assert_int_equal(fake_found(qi_interrupt_entry(0)), 0);
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(remap_take(u, DEVICE, 0x44, 0), 0);
+    for (int i = 2; i < 256; i++)
+        assert_int_equal(remap_take(u, DEVICE, 0x44, 0), i);
+    assert_int_equal(remap_take(u, DEVICE, 0x44, 0), -NIDUS_ENOSPC);
+    assert_true(host_log_has("all 256 entries of its interrupt remapping table are in use"));
+    fake.silent = true;
+    assert_int_equal(remap_give(u, 5), -NIDUS_EIO);
+}
+
+/* In caching mode an absent entry may be remembered, and without snooping (C=0) an entry has to reach memory. */
+static void test_interrupt_entries_of_another_unit(void **state)
+{
+    (void)state;
+    fake_set64(REG_CAP, fake_get64(REG_CAP) | 1 << 7);
+    fake_set64(REG_ECAP, fake_get64(REG_ECAP) & ~1ULL);
+    start_with_device();
+    assert_int_equal(remap_take(dev.unit, DEVICE, 0x42, 3), 0);
+    assert_int_equal(fake_found(qi_interrupt_entry(0)), 0);
+    assert_int_equal(host_walk64(fake_get64(0xb8) & ~0xfffULL, false), 1 | 0x42 << 16 | 3ULL << 40);
+}
+
 /* Faults --------------------------------------------------------------------------------------------- */
 
 static void fault(uint64_t address, uint8_t reason, bool read)
@@ -925,7 +971,7 @@ int main(void)
         T(test_refused_replace), T(test_first_stage_checks), T(test_unit_without_nesting), T(test_read_only_under_a_first_stage),
         T(test_unmap_invalidates_every_child), T(test_unmap_of_more_than_one_block), T(test_caching_mode),
         T(test_unmap_without_an_answer), T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
-        T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
+        T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
         T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1623,6 +1623,34 @@ static void a_full_ring_counts_what_is_lost_and_keeps_the_oldest(void **state)
     assert_int_equal(r.out_lost, 0);
 }
 
+/* As vEVENTQ's headers: a number for each, lost ones too, and a flag on the first behind a gap. */
+static void records_are_numbered_and_a_gap_is_marked(void **state)
+{
+    struct nidus_fault_read r = fault_request(256);
+
+    (void)state;
+    put_faults(256);
+    put_faults(3);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    for (unsigned i = 0; i < 256; i++) {
+        assert_int_equal(fault_at(i).sequence, i);
+        assert_int_equal(fault_at(i).flags & NIDUS_FAULT_LOST, 0);
+    }
+    put_faults(1);
+    engine_fault_lost(engine_device(device_id));
+    put_faults(2);
+    r = fault_request(256);
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
+    assert_int_equal(r.entry_num, 3);
+    assert_int_equal(r.out_lost, 1);
+    assert_int_equal(fault_at(0).sequence, 259);
+    assert_int_equal(fault_at(0).flags, NIDUS_FAULT_LOST);
+    assert_int_equal(fault_at(1).sequence, 261);
+    assert_int_equal(fault_at(1).flags, NIDUS_FAULT_LOST);
+    assert_int_equal(fault_at(2).sequence, 262);
+    assert_int_equal(fault_at(2).flags, 0);
+}
+
 static void fault_read_checks(void **state)
 {
     struct nidus_fault_read r = fault_request(257);
@@ -2093,7 +2121,7 @@ int main(void)
         TEST(very_many_entries_wait_for_the_units_a_bounded_number_of_times),
         TEST(faults_come_out_oldest_first_with_the_devices_id),
         TEST(a_full_ring_counts_what_is_lost_and_keeps_the_oldest),
-        TEST(fault_read_checks),
+        TEST(records_are_numbered_and_a_gap_is_marked), TEST(fault_read_checks),
         TEST(assignment_gives_an_id_or_the_reason),
         TEST(block_detaches_every_device),
         cmocka_unit_test(tables_of_a_unit_that_does_not_answer_are_not_given_back),
