@@ -47,7 +47,7 @@ bool ats_decide(struct device *dev, char reason[160])
 {
     uint16_t physical = unit_physical_function(dev->segment, dev->source_id);
     uint16_t ats = platform_pci_extended_capability(dev->segment, physical, CAP_ATS);
-    dev->properties = unit_find_properties(dev->segment, physical);
+    dev->properties = dmar_properties(unit_table(), dev->segment, physical);
     bool vouched = dev->properties & DMAR_ATC_HARDENED;
     dev->tlb = (struct device_tlb){ .physical = physical };
     if (dev->policy.ats == IOMMU_ATS_OFF)
@@ -58,7 +58,7 @@ bool ats_decide(struct device *dev, char reason[160])
         return refused(reason, "the device does not have it");
     if (!vouched && dev->policy.ats != IOMMU_ATS_TRUST)
         return refused(reason, "firmware does not vouch for it (SATC, SIDP): its addresses could not be checked; ats=trust allows it still");
-    if (!dev->properties && !unit_allows_ats(dev->segment, physical)) /* what has properties is inside the SoC, below no root port */
+    if (!dev->properties && !dmar_allows_ats(unit_table(), dev->segment, physical)) /* what has properties is inside the SoC, below no root port */
         return refused(reason, "firmware names no port for it (ATSR)");
     dev->tlb.wanted = true;
     /* A virtual function's own field says 0: all of them share the physical one's queue. */

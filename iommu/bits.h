@@ -38,7 +38,5 @@ typedef unsigned long long ull;
 #define     PCI_COMMAND_BUS_MASTER BIT(2)
 #define PCI_HEADER_TYPE  0x0eu
 #define     PCI_HEADER_LAYOUT BITS(6, 0)
-#define     PCI_HEADER_MULTI  BIT(7)
-#define PCI_FUNCTIONS    7u             /* the function's part of a bdf */
 
 #endif

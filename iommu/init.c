@@ -126,8 +126,7 @@ struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160])
     return NULL;
 }
 
-uint8_t unit_find_properties(uint16_t segment, uint16_t bdf) { return dmar_properties(&table, segment, bdf); }
-bool unit_allows_ats(uint16_t segment, uint16_t bdf) { return dmar_allows_ats(&table, segment, bdf); }
+const struct dmar *unit_table(void) { return &table; }
 
 /* PCI Express 6.0, 9.3.3 (SR-IOV): offsets in the capability. */
 #define CAP_SRIOV       0x10u
@@ -160,17 +159,4 @@ bool unit_covers(const struct unit *u, uint16_t bdf)
     uint32_t drhd;
     char reason[160];
     return dmar_find_drhd(&table, u->segment, bdf, &drhd, reason) && drhd == u->drhd;
-}
-
-bool unit_segment_has_rmrr(uint16_t segment)
-{
-    for (struct dmar_structure s = { 0 }; dmar_next(&table, &s); )
-        if (s.type == DMAR_RMRR && s.segment == segment)
-            return true;
-    return false;
-}
-
-bool unit_next_rmrr(struct dmar_structure *s, uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr)
-{
-    return dmar_next_rmrr(&table, segment, bdf, s, rmrr);
 }

@@ -26,7 +26,6 @@
 #define     PIOTLB_PASID    2u
 #define     PIOTLB_PAGES    3u
 #define     PASID_DOMAIN    0u
-#define     PASID_ONE       1u
 #define     PASID_GLOBAL    3u
 #define     INTERRUPT_ONE   1u
 #define QI_DID           BITS(31, 16)
@@ -65,13 +64,6 @@ struct qi_descriptor qi_context_global(void) { return descriptor(QI_CONTEXT, CON
 struct qi_descriptor qi_pasid_global(void) { return descriptor(QI_PASID, PASID_GLOBAL, 0); }
 struct qi_descriptor qi_pasid_domain(uint16_t did) { return descriptor(QI_PASID, PASID_DOMAIN, did); }
 struct qi_descriptor qi_interrupts_global(void) { return descriptor(QI_INTERRUPTS, 0, 0); }
-
-struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid)
-{
-    struct qi_descriptor d = descriptor(QI_PASID, PASID_ONE, did);
-    d.word[0] |= place(QI_ANY_PASID, pasid);
-    return d;
-}
 
 struct qi_descriptor qi_interrupt_entry(uint16_t index)
 {

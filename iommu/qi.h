@@ -30,7 +30,6 @@ struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am);
 struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid);
 /* leaf: IH, only leaf entries changed. */
 struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf);
-struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid);
 
 /* Whom an invalidation of a device TLB goes to. */
 struct qi_device {

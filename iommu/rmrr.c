@@ -39,7 +39,7 @@ int rmrr_map(struct domain *d, const struct device *dev)
     if (d->nest_parent)
         return refuse(d->owner, NIDUS_EOPNOTSUPP, "device %u has an RMRR: its second stage cannot be a nest parent", dev->id);
     d->rmrr_of = dev;
-    for (struct dmar_structure s = { 0 }; !error && unit_next_rmrr(&s, dev->segment, dev->source_id, &r); ) {
+    for (struct dmar_structure s = { 0 }; !error && dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &s, &r); ) {
         error = stage2_map(&d->table, r.base, r.base, r.limit - r.base + 1, STAGE2_READ | STAGE2_WRITE);
         if (error == -NIDUS_EEXIST) /* two structures may name the same memory */
             error = 0;
@@ -74,7 +74,7 @@ static bool keep(struct unit *u, uint16_t bdf, char reason[160])
 static bool check_all(const struct unit *u, uint16_t bdf, struct guest *guest, char reason[160])
 {
     struct dmar_rmrr r;
-    for (struct dmar_structure s = { 0 }; unit_next_rmrr(&s, u->segment, bdf, &r); ) {
+    for (struct dmar_structure s = { 0 }; dmar_next_rmrr(unit_table(), u->segment, bdf, &s, &r); ) {
         const char *why = problem(u, &r, guest);
         if (why) {
             platform_format(reason, 160, "its RMRR 0x%llx to 0x%llx %s", (ull)r.base, (ull)r.limit, why);
@@ -84,40 +84,38 @@ static bool check_all(const struct unit *u, uint16_t bdf, struct guest *guest, c
     return true;
 }
 
-static void decide_unowned(struct unit *u, uint16_t bdf, enum iommu_rmrr_policy policy)
+static void decide_unowned(struct unit *u, uint16_t bdf, const struct dmar_rmrr *first, enum iommu_rmrr_policy policy)
 {
     char reason[160] = "rmrr = block in nidus.conf";
-    struct dmar_rmrr first;
-    if (!unit_next_rmrr(&(struct dmar_structure){ 0 }, u->segment, bdf, &first) || !unit_covers(u, bdf))
-        return;
     if (policy == IOMMU_RMRR_KEEP && check_all(u, bdf, NULL, reason) && keep(u, bdf, reason)) {
         platform_log("unit %u, " BDF_FORMAT ": goes on using 0x%llx to 0x%llx, which firmware reserves for it (RMRR), and nothing else",
-                     u->index, BDF_ARGS(u->segment, bdf), (ull)first.base, (ull)first.limit);
+                     u->index, BDF_ARGS(u->segment, bdf), (ull)first->base, (ull)first->limit);
         return;
     }
     platform_pci_bus_master(u->segment, bdf, false);
     platform_log("unit %u, " BDF_FORMAT ": has an RMRR and is blocked: %s", u->index, BDF_ARGS(u->segment, bdf), reason);
 }
 
-static uint32_t header_type(const struct unit *u, uint16_t bdf)
+/* A function that is there, and of which s is the first RMRR. */
+static bool is_new(const struct unit *u, uint16_t bdf, const struct dmar_structure *s)
 {
-    return platform_pci_read(u->segment, bdf, PCI_HEADER_TYPE, 1);
+    struct dmar_structure first = { 0 };
+    struct dmar_rmrr r;
+    return platform_pci_read(u->segment, bdf, PCI_VENDOR_ID, 2) != PCI_ABSENT && !unit_device(u, bdf) && unit_covers(u, bdf) &&
+           dmar_next_rmrr(unit_table(), u->segment, bdf, &first, &r) && first.offset == s->offset;
 }
 
+/* Scopes of bridges are left out: no table names one here, and what is below stays blocked. */
 void rmrr_keep(struct unit *u, enum iommu_rmrr_policy policy)
 {
-    if (!unit_segment_has_rmrr(u->segment))
-        return;
-    for (uint32_t bdf = 0; bdf <= UINT16_MAX; bdf++) {
-        bool first = !(bdf & PCI_FUNCTIONS);
-        if (!first && !(header_type(u, (uint16_t)(bdf & ~PCI_FUNCTIONS)) & PCI_HEADER_MULTI))
+    uint16_t bdf;
+    for (struct dmar_structure s = { 0 }; dmar_next(unit_table(), &s); ) {
+        if (s.type != DMAR_RMRR || s.segment != u->segment)
             continue;
-        if (platform_pci_read(u->segment, (uint16_t)bdf, PCI_VENDOR_ID, 2) == PCI_ABSENT) {
-            bdf |= first ? PCI_FUNCTIONS : 0;
-            continue;
-        }
-        if (!field(header_type(u, (uint16_t)bdf), PCI_HEADER_LAYOUT)) /* a bridge itself does no DMA */
-            decide_unowned(u, (uint16_t)bdf, policy);
+        struct dmar_rmrr r = dmar_rmrr(unit_table(), &s);
+        for (struct dmar_scope c = { 0 }; dmar_next_scope(unit_table(), &s, &c); )
+            if (c.type == DMAR_ENDPOINT && dmar_scope_function(&c, u->segment, &bdf) && is_new(u, bdf, &s))
+                decide_unowned(u, bdf, &r, policy);
     }
 }
 
@@ -139,7 +137,7 @@ static bool take_back(struct device *device, char reason[160])
 bool rmrr_decide(struct device *dev, char reason[160])
 {
     struct dmar_rmrr r;
-    dev->rmrr = unit_next_rmrr(&(struct dmar_structure){ 0 }, dev->segment, dev->source_id, &r);
+    dev->rmrr = dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &(struct dmar_structure){ 0 }, &r);
     if (!dev->rmrr)
         return true;
     if (!dev->policy.map_rmrr) {

@@ -78,11 +78,8 @@ extern struct unit *units;
 struct unit *unit_find(uint16_t segment, uint16_t bdf, char reason[160]);
 /* Is u the unit for this function of its segment? */
 bool unit_covers(const struct unit *u, uint16_t bdf);
-bool unit_segment_has_rmrr(uint16_t segment);
-bool unit_next_rmrr(struct dmar_structure *s, uint16_t segment, uint16_t bdf, struct dmar_rmrr *rmrr); /* as dmar_next_rmrr */
-/* dmar_properties and dmar_allows_ats of the machine's table. */
-uint8_t unit_find_properties(uint16_t segment, uint16_t bdf);
-bool unit_allows_ats(uint16_t segment, uint16_t bdf);
+/* The machine's DMAR table: where there is a unit, there is one. */
+const struct dmar *unit_table(void);
 /* The physical function that a virtual one belongs to (it has the same unit); else bdf itself. */
 uint16_t unit_physical_function(uint16_t segment, uint16_t bdf);
 

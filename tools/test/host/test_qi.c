@@ -55,7 +55,6 @@ static void test_layouts(void **state)
     is(qi_first_stage_pages(0x1234, 0, 0x40000000, 18, true), 6 | 3 << 4 | 0x1234ULL << 16, 0x40000000 | 1 << 6 | 18);
     is(qi_pasid_domain(0x1234), 7 | 0x1234ULL << 16, 0);
     is(qi_pasid_global(), 7 | 3 << 4, 0);
-    is(qi_pasid_one(0x1234, 0xfedcb), 7 | 1 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0);
     is(qi_interrupt_entry(0xabcd), 4 | 1 << 4 | 0xabcdULL << 32, 0);
     is(qi_fence(), 5 | 1 << 6, 0);
     is(qi_page_response(0xabcd, true, 0xfedcb, 0x1ff, 0xf), 9 | 1 << 4 | 0xf << 12 | 0xabcdULL << 16 | 0xfedcbULL << 32, 0x1ff << 3);
