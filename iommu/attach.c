@@ -7,6 +7,7 @@
  */
 #include "iommu/attach.h"
 
+#include "iommu/fault.h"
 #include "iommu/registers.h"
 #include "iommu/tables.h"
 
@@ -76,6 +77,7 @@ bool engine_device_init(struct device *dev, char reason[160])
     context_install(dev->unit, dev);
     if (forget_absent(dev->unit, dev->source_id)) /* the tables stay: the unit may hold on to them */
         return refused(reason, "its remapping unit does not answer");
+    fault_poll(dev->unit); /* what the device did before is not its new owner's */
     dev->next = dev->unit->devices;
     dev->unit->devices = dev;
     return true;
