@@ -2,7 +2,7 @@
 # Tests.  A host test is tools/test/host/test_NAME.c and test_NAME.mk; a boot test a Scenario in tools/test/boot/*.py.
 # T=NAME runs those whose name contains NAME.
 
-include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk
+include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk tools/test/property/property.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
