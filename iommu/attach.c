@@ -91,6 +91,10 @@ int engine_device_fini(struct device *dev)
         return error;
     context_make_absent(u, dev->source_id);
     qi_add(u, qi_context_device(dev->source_id));
+    if (u->cap & CAP_CM) { /* that nothing was attached may be remembered, tagged with DID 0 (6.1) */
+        qi_add(u, qi_pasid_domain(0));
+        qi_add(u, qi_iotlb_domain(0));
+    }
     error = qi_finish(u);
     if (error)
         return error;
