@@ -193,7 +193,7 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
 static void dma(struct device_ *d)
 {
     struct model_request r = { .source_id = d->source_id, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
-    uint64_t address = address_for(d);
+    uint64_t address = address_for(d) & ~7ULL;
     unsigned kind = (unsigned)below(100);
 
     if ((address & ~0xfffULL) >> 20 == 0xfee || address >> 20 == 0xfed) /* interrupts */

@@ -17,7 +17,6 @@ struct question {
     bool zero_length;
     uint64_t address;
     struct outcomes *out;
-    unsigned depth;
 };
 
 static void add(struct outcomes *out, uint8_t reason, uint64_t gpa, uint64_t hpa)
@@ -195,6 +194,31 @@ static void attached(struct question *q, const struct hwpt *h)
         table(q, h->tree->levels, h->tree->top + h->tree->space->offset, (struct rights){ true, true });
 }
 
+/* All that the device may be attached to. */
+static void follow(struct question *q)
+{
+    attached(q, q->device->hwpt);
+    if (q->device->changing) {
+        attached(q, q->device->next);
+        attached(q, NULL);
+    }
+}
+
+/* In caching mode (CAP.CM) a unit may remember from a read that the second stage has no such page, and then says so to a write, which by
+ * itself would have failed for lack of rights. */
+static void absent_to_a_read(const struct question *written)
+{
+    struct outcomes read = { 0 };
+    struct question q = *written;
+
+    q.access = MODEL_READ;
+    q.out = &read;
+    follow(&q);
+    for (unsigned i = 0; i < read.count; i++)
+        if (read.one[i].reason == 0x79)
+            add(written->out, 0x79, 0, 0);
+}
+
 void expect(struct device_ *d, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out)
 {
     struct question q = {
@@ -213,11 +237,9 @@ void expect(struct device_ *d, const struct model_request *request, uint64_t add
         fault(&q, 0x45);
         return;
     }
-    attached(&q, d->hwpt);
-    if (d->changing) {
-        attached(&q, d->next);
-        attached(&q, NULL);
-    }
+    follow(&q);
+    if (q.unit->caching && request->access != MODEL_READ)
+        absent_to_a_read(&q);
 }
 
 /* Marks ------------------------------------------------------------------------------------------------ */
