@@ -37,7 +37,7 @@ static void choose_unit(struct unit_ *u)
     if (one_in(6))
         change(u, cap, BIT(7), 1, "+cm");
     if (one_in(4))
-        change(u, cap, BITS(35, 34), below(3) == 0 ? 0 : 1, "-ss1g");
+        change(u, cap, BITS(35, 34), !one_in(8), "-large");
     if (one_in(6))
         change(u, cap, BIT(56), 0, "-fs1g");
     if (one_in(6))
@@ -72,11 +72,13 @@ static void guest_memory(struct guest_ *g, unsigned index)
     static const char *const names[GUESTS] = { "web", "mail", "files" };
 
     g->host = host_guest(names[index], PRIVATE_PAGES * K4);
-    host_guest_add_ram(g->host, TABLES, TABLE_PAGES * K4);
+    host_guest_add_ram(g->host, TABLES, M2);
     host_guest_add_ram(g->host, DATA, DATA_BYTES / 2);
     host_guest_add_ram(g->host, DATA + DATA_BYTES / 2, DATA_BYTES / 2); /* one in GPA, two in HPA */
     host_guest_add_ram(g->host, MORE, MORE_PAGES * K4);
     g->huge = index == 0 && HOST_RAM_BYTES > HUGE_BYTES + G1;
+    for (unsigned i = 0; i < m.units; i++) /* by 4 KiB it would take for ever */
+        g->huge &= (m.unit[i].preset.cap & BIT(34)) != 0;
     if (g->huge)
         host_guest_add_ram(g->host, HUGE_DATA, HUGE_BYTES);
 }

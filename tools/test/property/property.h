@@ -31,12 +31,12 @@ typedef unsigned long long ull;
 /* A guest's memory.  What calls read lies in PRIVATE, which no IOAS maps; first-stage tables lie in TABLES; the rest is data: 8-byte words
  * with bit 0 clear, which are no present entries to a walk that ends up there. */
 #define PRIVATE_PAGES 16u
-#define TABLES        0x100000ULL
+#define TABLES        0x200000ULL   /* 2 MiB, of which tables take some pages */
 #define TABLE_PAGES   160u
 #define DATA          0x400000ULL
 #define DATA_BYTES    (4 * M2)
 #define MORE          0x10003000ULL /* pages that are aligned to nothing */
-#define MORE_PAGES    37u
+#define MORE_PAGES    13u
 #define HUGE_DATA     0x100000000ULL /* of one guest: enough for a leaf of 1 GiB */
 #define HUGE_BYTES    (2 * G1)
 

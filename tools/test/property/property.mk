@@ -8,7 +8,7 @@ PROPERTY_FAST := -O2 -DHOST_RAM_BYTES=0xe0000000ULL
 PROPERTY_SAFE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 $(B)/host/property: $(PROPERTY_SRC:%=$(B)/host/fast/%.o)
-	$(Q)$(CC) -o $@ $^
+	$(Q)$(CC) $(PROPERTY_FAST) -o $@ $^
 $(B)/host/property-safe: $(PROPERTY_SRC:%=$(B)/host/safe/%.o)
 	$(Q)$(CC) -fsanitize=address,undefined -o $@ $^
 $(B)/host/fast/%.c.o: %.c

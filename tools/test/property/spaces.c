@@ -119,7 +119,7 @@ static void choose_memory(struct guest_ *g, struct area *a)
         uint64_t hpa = host_guest_hpa(g->host, HUGE_DATA), skip = (G1 - hpa % G1) % G1;
 
         a->gpa = HUGE_DATA + (percent(60) ? skip : below(512) * M2);
-        a->length = percent(60) && a->gpa == HUGE_DATA + skip ? G1 : percent(50) ? (1 + below(40)) * M2 : (1 + below(2000)) * K4;
+        a->length = percent(60) && a->gpa == HUGE_DATA + skip ? G1 : percent(80) ? (1 + below(40)) * M2 : (1 + below(200)) * K4;
         if (a->gpa + a->length > HUGE_DATA + HUGE_BYTES)
             a->length = HUGE_DATA + HUGE_BYTES - a->gpa;
     } else if (one_in(5)) {
@@ -128,7 +128,7 @@ static void choose_memory(struct guest_ *g, struct area *a)
         a->length = (1 + below(MORE_PAGES - at)) * K4;
     } else {
         at = percent(50) ? below(4) * 512 : below(DATA_BYTES / K4);
-        pages = percent(30) ? 512 * (1 + below(3)) : percent(50) ? 1 + below(20) : 1 + below(1500);
+        pages = percent(40) ? 512 * (1 + below(3)) : percent(90) ? 1 + below(12) : 1 + below(900);
         if (at + pages > DATA_BYTES / K4)
             pages = DATA_BYTES / K4 - at;
         a->gpa = DATA + at * K4;
@@ -177,7 +177,7 @@ void space_maps(struct guest_ *g, struct space *s)
         a.read = false;
     if (one_in(4)) {
         a.gpa = TABLES;
-        a.length = TABLE_PAGES * K4;
+        a.length = M2;
         if (percent(30)) {
             a.gpa += below(TABLE_PAGES) * K4;
             a.length = K4;
@@ -261,10 +261,10 @@ void space_unmaps(struct guest_ *g, struct space *s)
     first = a->iova;
     length = a->length;
     if (a->divisible && percent(90)) {
-        uint64_t pages = length / K4, at = percent(50) ? below(pages) : below(pages) / 512 * 512;
+        uint64_t pages = length / K4, at = percent(20) ? below(pages) : below(pages) / 512 * 512;
 
         cuts = true;
-        length = (percent(50) ? 1 + below(8) : percent(50) ? 512 : 1 + below(1200)) * K4;
+        length = (percent(20) ? 1 + below(8) : percent(90) ? 512 : 1 + below(1200)) * K4;
         first += at * K4;
         if (first + length > a->iova + a->length)
             length = a->iova + a->length - first;
