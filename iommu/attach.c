@@ -8,6 +8,7 @@
 #include "iommu/attach.h"
 
 #include "iommu/ats.h"
+#include "iommu/fault.h"
 #include "iommu/registers.h"
 #include "iommu/rmrr.h"
 #include "iommu/tables.h"
@@ -67,6 +68,7 @@ bool device_add(struct device *dev, char reason[160])
     context_install(dev->unit, dev);
     if (forget_absent(dev->unit, dev->source_id)) /* the tables stay: the unit may hold on to them */
         return refused(reason, "its remapping unit does not answer");
+    fault_poll(dev->unit); /* what the device did before is not its new owner's */
     dev->next = dev->unit->devices;
     dev->unit->devices = dev;
     return true;
@@ -87,6 +89,10 @@ int engine_device_fini(struct device *dev)
         return error;
     context_make_absent(u, dev->source_id);
     qi_add(u, qi_context_device(dev->source_id));
+    if (u->cap & CAP_CM) { /* that nothing was attached may be remembered, tagged with DID 0 (6.1) */
+        qi_add(u, qi_pasid_domain(0));
+        qi_add(u, qi_iotlb_domain(0));
+    }
     error = qi_finish(u);
     if (error)
         return error;

@@ -6,7 +6,7 @@
 ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
               $(filter-out $(addprefix iommu/,device.c envelope.c fault_ring.c hwpt.c ioas.c iommufd.c),$(wildcard iommu/*.c))
 
-include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk
+include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk tools/test/property/property.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \

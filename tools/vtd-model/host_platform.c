@@ -13,13 +13,19 @@ static struct {
     uint8_t dmar[4096];
 } host;
 
+#ifdef __SANITIZE_ADDRESS__
+#define poisoned(p) __asan_address_is_poisoned(p)
+#else
+#define poisoned(p) false
+#endif
+
 /* Memory that nobody has, freed or never given, answers nothing. */
 static void *at(void *context, uint64_t address, bool snoop)
 {
     void *p = host_phys(address);
 
     (void)context;
-    if (!p || __asan_address_is_poisoned(p))
+    if (!p || poisoned(p))
         return NULL;
     return snoop ? p : host_phys_unsnooped(address);
 }

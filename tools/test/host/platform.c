@@ -374,12 +374,23 @@ static bool is_guest_ram(struct guest *guest, uint64_t gpa, size_t size)
     return true;
 }
 
+/* How many of the bytes at gpa lie in the same chunk. */
+static size_t contiguous(struct guest *guest, uint64_t gpa, size_t size)
+{
+    const struct host_chunk *chunk = chunk_at(guest, gpa);
+    uint64_t left = chunk->size - (gpa - chunk->gpa);
+
+    return left < size ? (size_t)left : size;
+}
+
 int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size)
 {
     if (!is_guest_ram(guest, gpa, size))
         return -NIDUS_EFAULT;
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *)to)[i] = *host_guest_byte(guest, gpa + i);
+    for (size_t done = 0, part; done < size; done += part) {
+        part = contiguous(guest, gpa + done, size - done);
+        memcpy((uint8_t *)to + done, host_guest_byte(guest, gpa + done), part);
+    }
     return 0;
 }
 
@@ -387,8 +398,10 @@ int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, si
 {
     if (!is_guest_ram(guest, gpa, size))
         return -NIDUS_EFAULT;
-    for (size_t i = 0; i < size; i++)
-        *host_guest_byte(guest, gpa + i) = ((const uint8_t *)from)[i];
+    for (size_t done = 0, part; done < size; done += part) {
+        part = contiguous(guest, gpa + done, size - done);
+        memcpy(host_guest_byte(guest, gpa + done), (const uint8_t *)from + done, part);
+    }
     return 0;
 }
 

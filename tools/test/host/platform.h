@@ -13,7 +13,9 @@
 
 #define HOST_MEMORY_BASE  0x100000000ULL
 #define HOST_TABLE_BYTES  (128ULL << 20)
+#ifndef HOST_RAM_BYTES
 #define HOST_RAM_BYTES    (512ULL << 20)
+#endif
 #define HOST_GUEST_CHUNKS 8
 
 /* Guests --------------------------------------------------------------------------------------------- */

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dma.c: requests of devices, and what is wrong with their results. */
+#include <stdio.h>
+#include <string.h>
+
+#include "property.h"
+
+static uint64_t address_for(struct device_ *d)
+{
+    const struct hwpt *h = d->hwpt;
+
+    if (d->changing && d->next && percent(50))
+        h = d->next;
+    if (h && h->nested)
+        return percent(97) ? tree_address(h->tree) : 1ULL << below(64);
+    return percent(97) ? space_address(h ? h->space : &d->guest->space[below(SPACES)]) : 1ULL << below(64);
+}
+
+static bool in_tables(uint64_t gpa)
+{
+    return gpa >= TABLES && gpa < TABLES + TABLE_PAGES * K4;
+}
+
+/* A write must not change what the reference reads. */
+static bool may_write(const struct outcomes *o)
+{
+    if (o->many)
+        return false;
+    for (unsigned i = 0; i < o->count; i++)
+        if (!o->one[i].reason && in_tables(o->one[i].gpa))
+            return false;
+    return true;
+}
+
+static bool says_done(const struct outcomes *o)
+{
+    for (unsigned i = 0; i < o->count; i++)
+        if (!o->one[i].reason)
+            return true;
+    return o->many;
+}
+
+static bool says_fault(const struct outcomes *o, uint8_t reason)
+{
+    for (unsigned i = 0; i < o->count; i++)
+        if (o->one[i].reason == reason)
+            return true;
+    return o->many && reason;
+}
+
+static bool is_guests(struct guest_ *g, uint64_t hpa)
+{
+    for (unsigned i = 0; i < g->host->chunks; i++)
+        if (hpa >= g->host->chunk[i].hpa && hpa - g->host->chunk[i].hpa < g->host->chunk[i].size)
+            return true;
+    return false;
+}
+
+static const char *list(const struct outcomes *o, char text[600])
+{
+    int n = snprintf(text, 600, "allowed:");
+
+    for (unsigned i = 0; i < o->count && n < 560; i++)
+        n += o->one[i].reason ? snprintf(text + n, 600 - (size_t)n, " fault %02xh,", o->one[i].reason)
+                              : snprintf(text + n, 600 - (size_t)n, " HPA 0x%llx (GPA 0x%llx),", (ull)o->one[i].hpa, (ull)o->one[i].gpa);
+    return text;
+}
+
+struct page {
+    uint64_t address;
+    unsigned size;
+    struct outcomes allowed;
+};
+
+static _Noreturn void wrong(struct device_ *d, const struct model_request *r, const struct page *p, const struct model_result *result, const char *what)
+{
+    char text[900], allowed[600];
+
+    snprintf(text, sizeof text, "%s: outcome %d, reason %02xh (%s), HPA 0x%llx; %s", what, result->outcome, result->reason,
+             model_reason(result->reason), (ull)result->address, list(&p->allowed, allowed));
+    dma_fails(d->unit, r, p->address, text);
+}
+
+/* The last page that the request came to. */
+static void judge(struct device_ *d, const struct model_request *r, const struct page *p, const struct model_result *result)
+{
+    bool found = false;
+
+    if (result->outcome == MODEL_FAULT) {
+        d->faults[result->reason / 8] |= 1u << result->reason % 8;
+        if (!says_fault(&p->allowed, result->reason))
+            wrong(d, r, p, result, "this fault is not what the tables say");
+        return;
+    }
+    if (result->outcome != MODEL_DONE)
+        wrong(d, r, p, result, "no fault, and not done");
+    if (p->size && !is_guests(d->guest, result->address))
+        wrong(d, r, p, result, "DMA REACHED MEMORY OUTSIDE ITS GUEST");
+    for (unsigned i = 0; i < p->allowed.count; i++)
+        found |= !p->allowed.one[i].reason && p->allowed.one[i].hpa == result->address;
+    if (!found && !p->allowed.many && (p->size || !says_done(&p->allowed)))
+        wrong(d, r, p, result, "this memory is not what the tables say");
+}
+
+/* The bytes at the only place where they can be. */
+static void check_data(struct device_ *d, const struct model_request *r, const struct page *p, const struct model_result *result, uint64_t data)
+{
+    const struct outcome *o = &p->allowed.one[0];
+    uint64_t memory = 0;
+
+    if (p->allowed.count != 1 || o->reason || !p->size || in_tables(o->gpa) || r->access == MODEL_ATOMIC)
+        return;
+    memcpy(&memory, host_guest_byte(d->guest->host, o->gpa), p->size);
+    if (memory != data)
+        wrong(d, r, p, result, "the data is not what memory holds");
+}
+
+static bool is_settled(const struct device_ *d)
+{
+    return d->hwpt && d->hwpt->nested && !d->hwpt->stales && !d->changing && !d->hwpt->space->changing;
+}
+
+static void one_page(struct device_ *d, struct model_request *r, uint64_t address, unsigned size)
+{
+    struct page p = { .address = address, .size = size };
+    struct model_result result;
+    uint64_t data = below(1ULL << 31) << (size == 8 ? 32 : 0) | (below(1ULL << 31) & ~1ULL);
+
+    expect(d, r, address, size == 0, &p.allowed);
+    if (r->access != MODEL_READ && !may_write(&p.allowed)) {
+        r->access = MODEL_READ;
+        expect(d, r, address, size == 0, &p.allowed);
+    }
+    if (address % 8 == 0 && r->access != MODEL_READ)
+        data &= ~1ULL;
+    if (size < 8)
+        data &= (1ULL << 8 * size) - 1;
+    result = model_dma(m.unit[d->unit].model, r, address, &data, size);
+    judge(d, r, &p, &result);
+    if (result.outcome == MODEL_DONE) {
+        check_data(d, r, &p, &result, data);
+        if (is_settled(d) && p.allowed.count == 1 && size && !marks_set(d, address, r->access != MODEL_READ))
+            wrong(d, r, &p, &result, "done, and the accessed or dirty flags on the way are not set");
+    }
+}
+
+/* Eight bytes across a page's end. */
+static void two_pages(struct device_ *d, struct model_request *r, uint64_t address)
+{
+    struct page p[2] = { { .address = address | 0xffc, .size = 4 }, { .address = (address | 0xfff) + 1, .size = 4 } };
+    struct model_result result;
+    uint8_t data[8] = { 0 };
+
+    for (unsigned i = 0; i < 2; i++) {
+        expect(d, r, p[i].address, false, &p[i].allowed);
+        if (r->access != MODEL_READ && !may_write(&p[i].allowed)) {
+            r->access = MODEL_READ;
+            i = (unsigned)-1;
+        }
+    }
+    result = model_dma(m.unit[d->unit].model, r, p[0].address, data, sizeof data);
+    if (result.done < 4) {
+        judge(d, r, &p[0], &result);
+        return;
+    }
+    if (!says_done(&p[0].allowed))
+        wrong(d, r, &p[0], &result, "the first page of two was done");
+    judge(d, r, &p[1], &result);
+}
+
+/* Requests that no device may make yet: with a PASID, translated, and for a translation. */
+static void forbidden(struct device_ *d, struct model_request *r, uint64_t address)
+{
+    struct page p = { .address = address, .size = 4 };
+    struct model_result result;
+    uint32_t data = 0;
+
+    r->with_pasid = one_in(3);
+    if (r->with_pasid) {
+        r->pasid = (uint32_t)below(3);
+        expect(d, r, address, false, &p.allowed);
+        result = model_dma(m.unit[d->unit].model, r, address, &data, 4);
+    } else {
+        expect(d, r, address, false, &p.allowed);
+        for (unsigned i = 0; i < p.allowed.count; i++)
+            if (p.allowed.one[i].reason != 0x41 && p.allowed.one[i].reason != 0x39)
+                p.allowed.one[i].reason = 0x44;
+        result = model_dma_translated(m.unit[d->unit].model, r, percent(50) ? HOST_MEMORY_BASE + below(HOST_RAM_BYTES) : address, &data, 4);
+    }
+    judge(d, r, &p, &result);
+}
+
+static void dma(struct device_ *d)
+{
+    struct model_request r = { .source_id = d->source_id, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
+    uint64_t address = address_for(d) & ~7ULL;
+    unsigned kind = (unsigned)below(100);
+
+    if ((address & ~0xfffULL) >> 20 == 0xfee || address >> 20 == 0xfed) /* interrupts */
+        return;
+    if (kind < 80)
+        one_page(d, &r, address + 8 * below(512), percent(50) ? 4 : 8);
+    else if (kind < 84)
+        one_page(d, &r, address, 1 + (unsigned)below(7));
+    else if (kind < 88)
+        one_page(d, &r, address, r.access == MODEL_ATOMIC ? 8 : 0);
+    else if (kind < 98 && r.access != MODEL_ATOMIC)
+        two_pages(d, &r, address);
+    else
+        forbidden(d, &r, address);
+}
+
+/* A function that nobody has. */
+static void stranger(void)
+{
+    struct model_request r = { .source_id = (uint16_t)(0x0200 + below(64)), .access = percent(50) ? MODEL_READ : MODEL_WRITE };
+    unsigned unit = (unsigned)below(m.units);
+    uint32_t data = 0;
+    uint64_t address = HOST_MEMORY_BASE + below(1 << 28) / 4 * 4;
+    struct model_result result = model_dma(m.unit[unit].model, &r, address, &data, 4);
+
+    if (result.outcome != MODEL_FAULT || (result.reason != 0x39 && result.reason != 0x41))
+        dma_fails(unit, &r, address, "a function of nobody is not blocked");
+}
+
+void some_dma(void)
+{
+    if (one_in(200))
+        stranger();
+    else
+        dma(&m.device[below(m.devices)]);
+}
+
+void dma_within_call(void)
+{
+    if (m.no_dma || !one_in(6))
+        return;
+    m.in_call = false;
+    dma(&m.device[below(m.devices)]);
+    m.in_call = true;
+}
+
+void require_blocked(struct device_ *d)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        struct model_request r = { .source_id = d->source_id, .access = i ? MODEL_READ : MODEL_WRITE };
+        uint64_t address = address_for(d);
+
+        if (address >> 20 != 0xfee && address >> 20 != 0xfed)
+            one_page(d, &r, address & ~7ULL, 4);
+    }
+}

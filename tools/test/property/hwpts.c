@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hwpts.c: page tables of the guests: paging and nested HWPTs, who is attached to which, and the guests' invalidations. */
+#include <string.h>
+
+#include "property.h"
+
+static struct hwpt *free_slot(struct guest_ *g)
+{
+    for (unsigned i = 0; i < HWPTS; i++)
+        if (!g->hwpt[i].live)
+            return &g->hwpt[i];
+    return NULL;
+}
+
+static struct device_ *some_device(struct guest_ *g)
+{
+    for (unsigned tries = 0; tries < 32; tries++) {
+        struct device_ *d = &m.device[below(m.devices)];
+
+        if (d->guest == g && d->assigned)
+            return d;
+    }
+    return NULL;
+}
+
+static struct hwpt *some_hwpt(struct guest_ *g, bool (*suits)(const struct hwpt *))
+{
+    unsigned from = (unsigned)below(HWPTS);
+
+    for (unsigned i = 0; i < HWPTS; i++) {
+        struct hwpt *h = &g->hwpt[(from + i) % HWPTS];
+
+        if (h->live && suits(h))
+            return h;
+    }
+    return NULL;
+}
+
+static bool is_parent(const struct hwpt *h) { return h->nest_parent && !h->nested; }
+static bool is_stale(const struct hwpt *h) { return h->stales != 0; }
+static bool is_nested(const struct hwpt *h) { return h->nested; }
+static bool is_any(const struct hwpt *h) { return h->live; }
+
+struct hwpt *stale_hwpt(struct guest_ *g)
+{
+    struct hwpt *h = percent(90) ? some_hwpt(g, is_stale) : NULL;
+
+    return h ? h : some_hwpt(g, is_nested);
+}
+
+unsigned users_of(const struct hwpt *h)
+{
+    unsigned users = h->children;
+
+    for (unsigned i = 0; i < m.devices; i++)
+        users += m.device[i].hwpt == h;
+    return users;
+}
+
+/* Alloc ------------------------------------------------------------------------------------------------ */
+
+static bool has_read_only(const struct space *s)
+{
+    for (unsigned i = 0; i < s->areas; i++)
+        if (!s->area[i].write)
+            return true;
+    return false;
+}
+
+static bool reaches_far(const struct space *s)
+{
+    for (unsigned i = 0; i < s->areas; i++)
+        if ((s->area[i].iova + s->area[i].length - 1) >> 39)
+            return true;
+    return false;
+}
+
+static void alloc_paging(struct guest_ *g, struct device_ *d, struct hwpt *h)
+{
+    struct space *s = some_space(g);
+    bool parent = percent(70);
+    const struct unit_ *u = &m.unit[d->unit];
+    bool may = !parent || (u->nest && g->nested && !(m.errata && has_read_only(s)));
+    uint32_t id;
+    int64_t result;
+
+    note("new paging HWPT, guest %llu: IOAS %llu, device %llu, parent %llu", (ull)(g - m.guest), s->id, d->id, parent);
+    if (one_in(16))
+        host_fail_allocation(1 + (unsigned)below(12));
+    result = call_alloc_hwpt(g, d->id, s->id, parent ? NIDUS_HWPT_ALLOC_NEST_PARENT : 0, NULL, &id);
+    host_fail_allocation(0);
+    if (result == 0 && !may)
+        fails("HWPT_ALLOC of a nest parent was accepted");
+    if (result != 0 && may && result != -NIDUS_ENOMEM && !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
+        fails("HWPT_ALLOC was refused: %lld", (long long)result);
+    if (result == 0)
+        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .nest_parent = parent };
+}
+
+/* What a guest may say of its table, most of the time. */
+static struct nidus_hwpt_vtd_s1 choose_s1(const struct tree *t, const struct unit_ *u, bool *good)
+{
+    struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = t->top + t->space->offset, .addr_width = t->levels == 5 ? 57 : 48 };
+
+    *good = t->levels == 4 || u->fs_5level;
+    if (one_in(4)) {
+        s1.flags = below(8);
+        *good &= (!(s1.flags & NIDUS_VTD_S1_SRE) || u->srs) && (!(s1.flags & NIDUS_VTD_S1_EAFE) || (u->eafs && u->snoops));
+    }
+    if (one_in(12)) { /* bits that would be SRE, FSPM, WPE … of the entry */
+        s1.pgtbl_addr |= 1ULL << below(12);
+        *good = false;
+    } else if (one_in(40)) {
+        s1.pgtbl_addr |= 1ULL << (57 + below(7));
+        *good = false;
+    }
+    return s1;
+}
+
+static void alloc_nested(struct guest_ *g, struct device_ *d, struct hwpt *h, struct hwpt *parent)
+{
+    const struct unit_ *u = &m.unit[d->unit];
+    struct tree *t = NULL;
+    struct nidus_hwpt_vtd_s1 s1;
+    bool good, clash = false, other_unit = parent->unit != d->unit;
+    uint32_t id;
+    int64_t result;
+
+    for (unsigned i = (unsigned)below(TREES), n = 0; n < TREES && !t; i++, n++)
+        if (g->tree[i % TREES].live && g->tree[i % TREES].space == parent->space)
+            t = &g->tree[i % TREES];
+    if (!t || one_in(3)) {
+        struct tree *fresh = tree_new(g, parent->space);
+
+        t = fresh ? fresh : t;
+    }
+    if (!t)
+        return;
+    s1 = choose_s1(t, u, &good);
+    for (unsigned i = 0; i < HWPTS; i++) /* one table over one parent: one format */
+        clash |= g->hwpt[i].live && g->hwpt[i].parent == parent && g->hwpt[i].tree == t && g->hwpt[i].eafe != !!(s1.flags & NIDUS_VTD_S1_EAFE);
+    note("new nested HWPT, guest %llu: parent %llu, device %llu, table 0x%llx, width %llu, flags 0x%llx", (ull)(g - m.guest), parent->id, d->id,
+         s1.pgtbl_addr, s1.addr_width, s1.flags);
+    result = call_alloc_hwpt(g, d->id, parent->id, 0, &s1, &id);
+    if (result == 0 && (!good || clash || !u->nest))
+        fails("HWPT_ALLOC of a first stage that the unit cannot walk was accepted");
+    if (result != 0 && good && !clash && u->nest && !other_unit)
+        fails("HWPT_ALLOC of a first stage was refused: %lld", (long long)result);
+    if (result != 0)
+        return;
+    *h = (struct hwpt){
+        .live = true, .nested = true, .id = id, .space = parent->space, .unit = d->unit, .parent = parent, .tree = t,
+        .eafe = s1.flags & NIDUS_VTD_S1_EAFE,
+    };
+    parent->children++;
+}
+
+void hwpt_allocs(struct guest_ *g)
+{
+    struct hwpt *h = free_slot(g), *parent = percent(75) ? some_hwpt(g, is_parent) : NULL;
+    struct device_ *d = some_device(g);
+
+    if (!h || !d)
+        return;
+    if (parent)
+        alloc_nested(g, d, h, parent);
+    else
+        alloc_paging(g, d, h);
+}
+
+/* Destroy ---------------------------------------------------------------------------------------------- */
+
+static void gone(struct guest_ *g, struct hwpt *h)
+{
+    struct tree *t = h->tree;
+    bool used = false;
+
+    h->live = false;
+    if (h->parent)
+        h->parent->children--;
+    for (unsigned i = 0; t && i < HWPTS; i++)
+        used |= g->hwpt[i].live && g->hwpt[i].tree == t;
+    if (t && !used)
+        tree_free(g, t);
+}
+
+static void destroy_space(struct guest_ *g)
+{
+    struct space *s = &g->space[1 + below(SPACES - 1)];
+    bool used = false;
+    int64_t result;
+
+    if (!s->live)
+        return;
+    for (unsigned i = 0; i < HWPTS; i++)
+        used |= g->hwpt[i].live && g->hwpt[i].space == s;
+    note("destroy IOAS %llu, guest %llu", s->id, (ull)(g - m.guest));
+    result = call_destroy_(g, s->id);
+    if (result != (used ? -NIDUS_EBUSY : 0))
+        fails("DESTROY of an IOAS, %s: %lld", used ? "in use" : "not in use", (long long)result);
+    if (used)
+        return;
+    s->live = false;
+    for (unsigned i = 0; i < TREES; i++)
+        if (g->tree[i].live && g->tree[i].space == s)
+            tree_free(g, &g->tree[i]);
+}
+
+void hwpt_destroys(struct guest_ *g)
+{
+    struct hwpt *h = some_hwpt(g, is_any);
+    int64_t result;
+
+    if (!h || one_in(4)) {
+        destroy_space(g);
+        return;
+    }
+    note("destroy HWPT %llu, guest %llu", h->id, (ull)(g - m.guest));
+    result = call_destroy_(g, h->id);
+    if (result != (users_of(h) ? -NIDUS_EBUSY : 0))
+        fails("DESTROY of a HWPT, %s: %lld", users_of(h) ? "in use" : "not in use", (long long)result);
+    if (result == 0)
+        gone(g, h);
+}
+
+/* Attach ----------------------------------------------------------------------------------------------- */
+
+/* d was on `from` and is no more: what is cached of it there goes with its unit's last device. */
+static void moved(struct guest_ *g, struct hwpt *from)
+{
+    if (!from)
+        return;
+    stale_keep(from, units_of(from));
+    if (from->automatic && !users_of(from))
+        gone(g, from);
+}
+
+/* Page tables that are in use on a unit: they need a DID each, at most. */
+static unsigned in_use(unsigned unit)
+{
+    unsigned count = 0;
+
+    for (unsigned g = 0; g < m.guests; g++)
+        for (unsigned i = 0; i < HWPTS; i++)
+            count += m.guest[g].hwpt[i].live && units_of(&m.guest[g].hwpt[i]) >> unit & 1;
+    return count;
+}
+
+static void attach_space(struct guest_ *g, struct device_ *d, struct space *s)
+{
+    struct hwpt *h = free_slot(g), *old = d->hwpt;
+    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = s->id };
+    struct hwpt next = { .live = true, .automatic = true, .space = s, .unit = d->unit };
+    int64_t result;
+
+    if (!h)
+        return;
+    note("attach device %llu, guest %llu, to IOAS %llu", d->id, (ull)(g - m.guest), s->id);
+    d->changing = true;
+    d->next = &next;
+    if (one_in(12))
+        host_fail_allocation(1 + (unsigned)below(12));
+    result = call(g, NIDUS_CALL_ATTACH, &p, 12, d->id);
+    host_fail_allocation(0);
+    d->changing = false;
+    if (result != 0) {
+        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && in_use(d->unit) + 2 >= m.unit[d->unit].dids) &&
+            !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
+            fails("ATTACH of an IOAS was refused: %lld", (long long)result);
+        return;
+    }
+    for (unsigned i = 0; i < HWPTS; i++)
+        if (g->hwpt[i].live && g->hwpt[i].id == p.pt_id) {
+            if (!g->hwpt[i].automatic || g->hwpt[i].space != s)
+                fails("ATTACH of IOAS %u took HWPT %u, which is none of its own", s->id, p.pt_id);
+            h = &g->hwpt[i];
+        }
+    if (!h->live) {
+        *h = next;
+        h->id = p.pt_id;
+    }
+    d->hwpt = h;
+    if (h != old)
+        moved(g, old);
+}
+
+static void attach_hwpt(struct guest_ *g, struct device_ *d, struct hwpt *h)
+{
+    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = h->id };
+    struct hwpt *old = d->hwpt;
+    bool sure = m.unit[h->unit].model == m.unit[d->unit].model && (!h->nested || h->parent->unit == d->unit);
+    bool full = in_use(d->unit) + 2 >= m.unit[d->unit].dids;
+    int64_t result;
+
+    note("attach device %llu, guest %llu, to HWPT %llu", d->id, (ull)(g - m.guest), h->id);
+    d->changing = true;
+    d->next = h;
+    if (one_in(16))
+        host_fail_allocation(1 + (unsigned)below(2));
+    result = call(g, NIDUS_CALL_ATTACH, &p, 12, d->id);
+    host_fail_allocation(0);
+    d->changing = false;
+    if (result == 0 && h->nested && (!m.unit[d->unit].nest || (h->tree->levels == 5 && !m.unit[d->unit].fs_5level)))
+        fails("ATTACH of a first stage that the unit cannot walk was accepted");
+    if (result != 0) {
+        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && full) && (sure || (result != -NIDUS_EINVAL && result != -NIDUS_EOPNOTSUPP)))
+            fails("ATTACH was refused: %lld", (long long)result);
+        return;
+    }
+    if (p.pt_id != h->id)
+        fails("ATTACH of HWPT %u says that it took %u", h->id, p.pt_id);
+    d->hwpt = h;
+    if (h != old)
+        moved(g, old);
+}
+
+void hwpt_attaches(struct guest_ *g, struct device_ *d)
+{
+    struct hwpt *h = percent(80) ? some_hwpt(g, is_any) : NULL;
+
+    if (h && one_in(3)) {
+        struct hwpt *nested = some_hwpt(g, is_nested);
+
+        h = nested ? nested : h;
+    }
+    if (h)
+        attach_hwpt(g, d, h);
+    else
+        attach_space(g, d, some_space(g));
+}
+
+void hwpt_detaches(struct guest_ *g, struct device_ *d)
+{
+    struct nidus_vfio_detach p = { .argsz = 8 };
+    struct hwpt *old = d->hwpt;
+
+    note("detach device %llu, guest %llu", d->id, (ull)(g - m.guest));
+    d->changing = true;
+    d->next = NULL;
+    if (call(g, NIDUS_CALL_DETACH, &p, 8, d->id) != 0)
+        fails("DETACH failed");
+    d->changing = false;
+    d->hwpt = NULL;
+    moved(g, old);
+    require_blocked(d);
+}
+
+/* Invalidate ------------------------------------------------------------------------------------------- */
+
+#define ENTRIES_MAX 1200u
+#define ENTRIES_AT  0x6000ULL /* in the guest's private pages */
+
+/* A range that covers something of what is stale, exactly or not. */
+static void choose_range(struct hwpt *h, struct nidus_hwpt_vtd_s1_invalidate *e)
+{
+    const struct stale *s = h->stales ? &h->stale[below(h->stales)] : NULL;
+
+    *e = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = tree_address(h->tree) & ~(K4 - 1), .npages = 1 + below(percent(80) ? 20 : 5000) };
+    if (s && percent(90)) {
+        e->addr = s->first;
+        e->npages = (s->last - s->first) / K4 + 1;
+        e->flags = s->leaf && percent(70) ? NIDUS_VTD_INV_LEAF : 0;
+        if (one_in(8)) { /* a part */
+            e->addr += below(e->npages) * K4;
+            e->npages = 1;
+        } else if (one_in(6)) { /* and more */
+            uint64_t before = below(9) * K4;
+
+            e->addr -= before <= (e->addr & 0xffffffffff) ? before : 0;
+            e->npages += below(40);
+        }
+    } else {
+        e->flags = one_in(4) ? NIDUS_VTD_INV_LEAF : 0;
+    }
+    if (e->npages > (1ULL << 52) - e->addr / K4)
+        e->npages = (1ULL << 52) - e->addr / K4;
+}
+
+void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
+{
+    static struct nidus_hwpt_vtd_s1_invalidate entry[ENTRIES_MAX];
+    struct nidus_hwpt_invalidate p = { .size = sizeof p, .hwpt_id = h->id, .entry_len = sizeof entry[0] };
+    uint32_t count = percent(70) ? 1 : percent(97) ? 1 + (uint32_t)below(12) : percent(80) ? 100 + (uint32_t)below(200) : ENTRIES_MAX, bad = UINT32_MAX;
+    int64_t result;
+
+    for (uint32_t i = 0; i < count; i++)
+        choose_range(h, &entry[i]);
+    if (one_in(5)) {
+        count = 1;
+        entry[0] = (struct nidus_hwpt_vtd_s1_invalidate){ .npages = UINT64_MAX };
+    }
+    if (one_in(25)) {
+        bad = (uint32_t)below(count);
+        entry[bad].addr |= 8;
+    }
+    note("invalidate HWPT %llu, guest %llu: %llu entries, the first 0x%llx, pages 0x%llx, flags %llu", h->id, (ull)(g - m.guest), count, entry[0].addr,
+         entry[0].npages, entry[0].flags);
+    p.entry_num = count;
+    p.data_uptr = ENTRIES_AT;
+    memcpy(host_guest_byte(g->host, p.data_uptr), entry, count * sizeof entry[0]);
+    result = call(g, NIDUS_CALL_HWPT_INVALIDATE, &p, sizeof p, 0);
+    if (result != (bad == UINT32_MAX ? 0 : -NIDUS_EINVAL) || p.entry_num != (bad == UINT32_MAX ? count : bad))
+        fails("HWPT_INVALIDATE of %u entries, the bad one %d: %lld after %u", count, (int)bad, (long long)result, p.entry_num);
+    for (uint32_t i = 0; i < p.entry_num; i++) {
+        bool all = entry[i].npages == UINT64_MAX;
+
+        stale_done(h, entry[i].addr, all ? UINT64_MAX : entry[i].addr + entry[i].npages * K4 - 1, entry[i].flags & NIDUS_VTD_INV_LEAF);
+    }
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* machine.c: a machine for one episode: units of unlike kinds, guests, devices spread over the units; and its end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "iommu/unit.h"
+#include "property.h"
+
+struct machine m;
+
+#define UNIT_BASE 0xfed90000ULL
+
+/* Units ------------------------------------------------------------------------------------------------ */
+
+static void change(struct unit_ *u, uint64_t *reg, uint64_t mask, uint64_t value, const char *name)
+{
+    *reg = (*reg & ~mask) | place(mask, value);
+    strncat(u->name, name, sizeof u->name - strlen(u->name) - 1);
+}
+
+/* One of the presets, or something near it that could be built as well. */
+static void choose_unit(struct unit_ *u)
+{
+    static const char *const kinds[] = { "spr", "spr4", "spr-svm", "qemu", "3-level", "noncoherent", "granite", "meteor" };
+    uint64_t *cap, *ecap;
+
+    u->preset = *model_preset(kinds[below(8)]);
+    cap = &u->preset.cap;
+    ecap = &u->preset.ecap;
+    snprintf(u->name, sizeof u->name, "%s", u->preset.name);
+    if (one_in(5))
+        change(u, cap, BITS(2, 0), below(2), "+few-dids");
+    if (one_in(8))
+        change(u, cap, BIT(39), 0, "-psi");
+    if (one_in(4))
+        change(u, cap, BITS(53, 48), 9 * below(3), "+mamv");
+    if (one_in(6))
+        change(u, cap, BIT(7), 1, "+cm");
+    if (one_in(4))
+        change(u, cap, BITS(35, 34), !one_in(8), "-large");
+    if (one_in(6))
+        change(u, cap, BIT(56), 0, "-fs1g");
+    if (one_in(6))
+        change(u, ecap, BIT(7), 0, "-sc");
+    u->nest = *ecap & BIT(26);
+    u->snoops = *ecap & BIT(48);
+    u->fs_5level = *cap & BIT(60);
+    u->fs_1g = *cap & BIT(56);
+    u->eafs = *ecap & BIT(34);
+    u->srs = *ecap & BIT(31);
+    u->zlr = *cap & BIT(22);
+    u->caching = *cap & BIT(7);
+    u->dids = 16u << 2 * field(*cap, BITS(2, 0));
+}
+
+static struct model_freedom choose_freedom(void)
+{
+    if (one_in(8))
+        return model_calm;
+    if (one_in(4))
+        return model_wild;
+    return (struct model_freedom){
+        .evict = (unsigned)below(40), .miss = (unsigned)below(30), .prefetch = (unsigned)below(300), .fracture = (unsigned)below(300),
+        .delay = (unsigned)below(500), .reorder = (unsigned)below(600), .split = (unsigned)below(100),
+    };
+}
+
+/* Guests ----------------------------------------------------------------------------------------------- */
+
+static void guest_memory(struct guest_ *g, unsigned index)
+{
+    static const char *const names[GUESTS] = { "web", "mail", "files" };
+
+    g->host = host_guest(names[index], PRIVATE_PAGES * K4);
+    host_guest_add_ram(g->host, TABLES, M2);
+    host_guest_add_ram(g->host, DATA, DATA_BYTES / 2);
+    host_guest_add_ram(g->host, DATA + DATA_BYTES / 2, DATA_BYTES / 2); /* one in GPA, two in HPA */
+    host_guest_add_ram(g->host, MORE, MORE_PAGES * K4);
+    g->huge = index == 0 && HOST_RAM_BYTES > HUGE_BYTES + G1;
+    for (unsigned i = 0; i < m.units; i++) /* by 4 KiB it would take for ever */
+        g->huge &= (m.unit[i].preset.cap & BIT(34)) != 0;
+    if (g->huge)
+        host_guest_add_ram(g->host, HUGE_DATA, HUGE_BYTES);
+}
+
+static void guest_starts(struct guest_ *g)
+{
+    char reason[160] = "";
+
+    m.in_call = true;
+    g->context = iommu_context_create(g->host, g->nested);
+    m.in_call = false;
+    if (!g->context)
+        fails("no context for a guest");
+    for (unsigned i = 0; i < m.devices; i++) {
+        struct device_ *d = &m.device[i];
+
+        if (d->guest != g)
+            continue;
+        d->changing = d->leaving = true; /* on its way in */
+        d->assigned = true;
+        d->next = NULL;
+        m.in_call = true;
+        if (!iommu_assign(g->context, 0, d->source_id, &d->id, reason))
+            fails("device %04x is refused: %s", d->source_id, reason);
+        m.in_call = false;
+        d->changing = d->leaving = false;
+    }
+    tables_forget(g);
+    space_adopt_ram(g, &g->space[0]);
+}
+
+static void guest_ends(struct guest_ *g)
+{
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].guest == g)
+            m.device[i].changing = true, m.device[i].next = NULL;
+    m.in_call = true;
+    if (!iommu_context_block(g->context))
+        fails("a guest's devices could not be blocked");
+    m.in_call = false;
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].guest == g) {
+            m.device[i].hwpt = NULL;
+            require_blocked(&m.device[i]);
+            m.device[i].leaving = true;
+        }
+    m.in_call = true;
+    iommu_context_destroy(g->context);
+    m.in_call = false;
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].guest == g) {
+            m.device[i].assigned = m.device[i].leaving = m.device[i].changing = false;
+            memset(m.device[i].faults, 0, sizeof m.device[i].faults);
+            require_blocked(&m.device[i]);
+        }
+    memset(g->space, 0, sizeof g->space);
+    memset(g->hwpt, 0, sizeof g->hwpt);
+    memset(g->tree, 0, sizeof g->tree);
+}
+
+void restart_guest(struct guest_ *g)
+{
+    note("guest %llu ends and starts again", (ull)(g - m.guest));
+    guest_ends(g);
+    guest_starts(g);
+}
+
+/* The machine ------------------------------------------------------------------------------------------ */
+
+static void choose_devices(void)
+{
+    static const uint16_t ids[DEVICES] = { 0x0010, 0x0098, 0x0100, 0x01ff, 0x8008, 0xfff8, 0x0011, 0x4080 };
+
+    m.devices = m.guests + (unsigned)below(DEVICES - m.guests + 1);
+    for (unsigned i = 0; i < m.devices; i++) {
+        m.device[i] = (struct device_){
+            .guest = &m.guest[i < m.guests ? i : below(m.guests)], .unit = (unsigned)below(m.units), .source_id = ids[i],
+        };
+        host_function_add(0, ids[i]);
+    }
+}
+
+static const void *dmar(uint32_t *length)
+{
+    static uint16_t scope[UNITS][DEVICES + 1];
+    const uint16_t *scopes[UNITS];
+
+    for (unsigned u = 0; u < m.units; u++) {
+        unsigned count = 0;
+
+        for (unsigned i = 0; i < m.devices; i++)
+            if (m.device[i].unit == u)
+                scope[u][count++] = m.device[i].source_id;
+        scope[u][count] = 0xffff;
+        scopes[u] = scope[u];
+    }
+    return model_host_dmar(m.model, scopes, length);
+}
+
+static void (*model_hook)(volatile void *entry, unsigned bytes);
+static void (*model_pause_hook)(void);
+
+static void stored(volatile void *entry, unsigned bytes)
+{
+    model_hook(entry, bytes);
+    if (m.in_call)
+        dma_within_call();
+}
+
+static void paused(void)
+{
+    model_pause_hook();
+    if (m.in_call)
+        dma_within_call();
+}
+
+void machine_start(uint64_t seed, unsigned units)
+{
+    const void *table;
+    uint32_t length;
+
+    memset(&m, 0, sizeof m);
+    host_reset();
+    m.model = model_host_new(seed);
+    m.units = units ? units : 1 + (unsigned)below(UNITS - 1);
+    m.errata = one_in(3);
+    for (unsigned i = 0; i < m.units; i++) {
+        choose_unit(&m.unit[i]);
+        m.unit[i].model = model_host_unit(m.model, &m.unit[i].preset, UNIT_BASE + i * K4);
+        model_switches(m.unit[i].model)->erratum_772415 = m.errata;
+    }
+    struct model_freedom freedom = choose_freedom();
+    model_set_freedom(m.model, &freedom);
+    note("machine of %llu units, erratum 772415 %llu", m.units, m.errata);
+    m.guests = 1 + (unsigned)below(GUESTS);
+    for (unsigned i = 0; i < m.guests; i++)
+        guest_memory(&m.guest[i], i);
+    choose_devices();
+    table = dmar(&length);
+    iommu_init(table, length, m.errata ? IOMMU_ERRATA_ON : IOMMU_ERRATA_OFF);
+    if (iommu_unavailable())
+        fails("no unit can be used: %s", iommu_unavailable());
+    model_hook = host_store_hook;
+    model_pause_hook = host_pause_hook;
+    host_store_hook = stored;
+    host_pause_hook = paused;
+    for (unsigned i = 0; i < m.guests; i++) {
+        m.guest[i].nested = !one_in(8);
+        guest_starts(&m.guest[i]);
+    }
+    require_no_violation();
+}
+
+/* nidus itself never forgets a unit. */
+static void forget_units(void)
+{
+    while (units) {
+        struct unit *u = units;
+
+        units = u->next;
+        platform_free(NULL, u, sizeof *u);
+    }
+}
+
+void machine_stop(void)
+{
+    for (unsigned i = 0; i < m.guests; i++) {
+        guest_ends(&m.guest[i]);
+        if (m.guest[i].host->bytes_used)
+            fails("guest %u ended, and %llu bytes of it are still in use", i, (ull)m.guest[i].host->bytes_used);
+    }
+    require_no_violation();
+    forget_units();
+    model_host_free(m.model);
+}
