@@ -101,7 +101,7 @@ static void guest_starts(struct guest_ *g)
         d->assigned = true;
         d->next = NULL;
         m.in_call = true;
-        if (!iommu_assign(g->context, 0, d->source_id, &d->id, reason))
+        if (!iommu_assign(g->context, 0, d->source_id, &(struct iommu_device_policy){ 0 }, &d->id, reason))
             fails("device %04x is refused: %s", d->source_id, reason);
         m.in_call = false;
         d->changing = d->leaving = false;
@@ -218,7 +218,7 @@ void machine_start(uint64_t seed, unsigned units)
         guest_memory(&m.guest[i], i);
     choose_devices();
     table = dmar(&length);
-    iommu_init(table, length, m.errata ? IOMMU_ERRATA_ON : IOMMU_ERRATA_OFF);
+    iommu_init(table, length, m.errata ? IOMMU_ERRATA_ON : IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     if (iommu_unavailable())
         fails("no unit can be used: %s", iommu_unavailable());
     model_hook = host_store_hook;
