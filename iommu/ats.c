@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "iommu/ats.h"
 
+#include "iommu/binding.h"
 #include "iommu/prq.h"
 #include "iommu/registers.h"
 #include "iommu/tables.h"
@@ -96,11 +97,20 @@ void ats_add(const struct device *dev, uint32_t pasid, uint64_t addr, unsigned a
     qi_add(dev->unit, pasid == RID_PASID ? qi_device_tlb(to, addr, am) : qi_device_tlb_pasid(to, pasid, addr, am));
 }
 
+/* Everything that the devices with binding b on u have of its PASID. */
+static void add_all(struct unit *u, const struct binding *b)
+{
+    for (; b; b = b->next)
+        for (const struct device *dev = u->devices; b->id->unit == u && dev; dev = dev->next)
+            if (dev->tlb.on && binding_of(dev, b->pasid) == b)
+                ats_add(dev, b->pasid, 0, QI_ALL);
+}
+
 void ats_add_second_stage(struct unit *u, const struct domain *d)
 {
-    for (const struct device *dev = u->devices; dev; dev = dev->next)
-        if (dev->domain == d || (dev->first && dev->first->parent == d))
-            ats_add(dev, RID_PASID, 0, QI_ALL);
+    add_all(u, d->bindings);
+    for (const struct first_stage *f = d->children; f; f = f->next)
+        add_all(u, f->bindings);
 }
 
 /* Devices that do not answer ------------------------------------------------------------------------- */
@@ -142,12 +152,29 @@ int ats_block_lost(struct unit *u)
 
 /* Page requests -------------------------------------------------------------------------------------- */
 
+/* All that the IOTLB, and the PASID-cache if pasids, have of dev's tables. */
+static void add_tables(const struct device *dev, bool pasids)
+{
+    const struct binding *b;
+    for (uint32_t pasid = 0; (b = binding_next(dev, &pasid)); pasid++) {
+        if (pasids)
+            qi_add(dev->unit, qi_pasid_domain(b->id->did));
+        qi_add(dev->unit, qi_iotlb_domain(b->id->did));
+    }
+}
+
+/* All that its own TLB has. */
+static void add_device(const struct device *dev)
+{
+    for (uint32_t pasid = 0; binding_next(dev, &pasid); pasid++)
+        ats_add(dev, pasid, 0, QI_ALL);
+}
+
 static int allow_requests(struct device *dev, bool on)
 {
     context_set(dev->unit, dev->source_id, CONTEXT_PRE, on);
     qi_add(dev->unit, qi_context_device(dev->source_id));
-    qi_add(dev->unit, qi_pasid_domain(pasid_did(&dev->pasid_table[RID_PASID])));
-    qi_add(dev->unit, qi_iotlb_domain(pasid_did(&dev->pasid_table[RID_PASID])));
+    add_tables(dev, true);
     return qi_finish(dev->unit);
 }
 
@@ -160,8 +187,8 @@ static int drain(struct device *dev)
     unsigned rounds = DRAIN_ROUNDS;
     do {
         qi_add(dev->unit, qi_fence());
-        qi_add(dev->unit, qi_iotlb_domain(pasid_did(&dev->pasid_table[RID_PASID])));
-        ats_add(dev, RID_PASID, 0, QI_ALL);
+        add_tables(dev, false);
+        add_device(dev);
         error = qi_finish_drained(dev->unit);
     } while (!error && prq_poll(dev->unit) && --rounds);
     return error;

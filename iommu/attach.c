@@ -3,11 +3,12 @@
  * attach.c: devices, and which table each one's requests go through.
  *
  *   init: context entry -> PASID directory -> PASID table whose RID_PASID entry is absent: blocked, fault 59h
- *   attach: that entry is filled    detach: it is emptied, with the hand-shake of 6.2.3.1    fini: the context entry goes
+ *   attach: the PASID's entry is filled, or says something else from then on    detach: it is emptied    fini: the context entry goes
  */
 #include "iommu/attach.h"
 
 #include "iommu/ats.h"
+#include "iommu/binding.h"
 #include "iommu/fault.h"
 #include "iommu/registers.h"
 #include "iommu/rmrr.h"
@@ -40,31 +41,56 @@ static int forget_absent(struct unit *u, uint16_t source_id)
     return qi_finish(u);
 }
 
-static void free_tables(struct device *dev)
+/* PCI Express 6.0, 7.8.9. */
+#define CAP_PASID          0x1bu
+#define PASID_CAPABILITY      0x04u
+#define     PASID_MAX_WIDTH      BITS(12, 8)
+#define PASID_CONTROL         0x06u
+#define     PASID_ENABLE         BIT(0)
+
+static uint16_t pasid_capability(const struct device *dev)
 {
-    platform_pages_free(dev->owner, dev->pasid_directory, 0);
-    platform_pages_free(dev->owner, dev->pasid_table, 0);
-    dev->pasid_directory = NULL;
-    dev->pasid_table = NULL;
+    return platform_pci_extended_capability(dev->segment, dev->tlb.physical, CAP_PASID);
+}
+
+/*
+ * Which PASIDs the device may send; it then does so for as long as it is assigned, whatever is attached, as the switch must not be touched
+ * while ATS is on.  Virtual functions have their physical one's capability: theirs is on where that is.
+ */
+static void decide_pasids(struct device *dev)
+{
+    uint16_t at = dev->unit->ecap & ECAP_PASID ? pasid_capability(dev) : 0;
+    if (!at)
+        return;
+    uint64_t width = field(platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CAPABILITY, 2), PASID_MAX_WIDTH);
+    uint64_t unit = field(dev->unit->ecap, ECAP_PSS) + 1;
+    if (dev->tlb.physical == dev->source_id)
+        platform_pci_write(dev->segment, dev->source_id, at + PASID_CONTROL, 2, PASID_ENABLE);
+    else if (!(platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CONTROL, 2) & PASID_ENABLE))
+        return;
+    dev->pasid_bits = (uint8_t)(width < unit ? width : unit);
+}
+
+static void pasids_off(struct device *dev)
+{
+    if (dev->pasid_bits && dev->tlb.physical == dev->source_id)
+        platform_pci_write(dev->segment, dev->source_id, pasid_capability(dev) + PASID_CONTROL, 2, 0);
 }
 
 static bool allocate_tables(struct device *dev)
 {
-    dev->pasid_directory = platform_pages_alloc(dev->owner, 0);
-    dev->pasid_table = dev->pasid_directory ? platform_pages_alloc(dev->owner, 0) : NULL;
-    if (dev->pasid_table && context_table_ready(dev->unit, dev->source_id))
+    if (!pasid_directory_alloc(dev))
+        return false;
+    if (pasid_table_ready(dev, RID_PASID) && context_table_ready(dev->unit, dev->source_id))
         return true;
-    if (dev->pasid_table)
-        platform_pages_free(dev->owner, dev->pasid_table, 0);
-    if (dev->pasid_directory)
-        platform_pages_free(dev->owner, dev->pasid_directory, 0);
+    pasid_tables_free(dev);
     return false;
 }
 
 bool device_add(struct device *dev, char reason[160])
 {
     if (!allocate_tables(dev))
-        return refused(reason, "no memory for its PASID table");
+        return refused(reason, "no memory for its PASID tables");
     context_install(dev->unit, dev);
     if (forget_absent(dev->unit, dev->source_id)) /* the tables stay: the unit may hold on to them */
         return refused(reason, "its remapping unit does not answer");
@@ -76,17 +102,24 @@ bool device_add(struct device *dev, char reason[160])
 
 bool engine_device_init(struct device *dev, char reason[160])
 {
-    dev->domain = NULL;
-    dev->first = NULL;
-    return may_be_assigned(dev, reason) && device_add(dev, reason);
+    dev->pasid_bits = 0;
+    dev->attachments = 0;
+    if (!may_be_assigned(dev, reason))
+        return false;
+    decide_pasids(dev);
+    return device_add(dev, reason);
 }
 
 int engine_device_fini(struct device *dev)
 {
     struct unit *u = dev->unit;
-    int error = engine_detach(dev);
+    int error = 0;
+    engine_stop(dev);
+    for (uint32_t pasid = 0; !error && engine_next_attached(dev, &pasid); )
+        error = engine_detach(dev, pasid);
     if (error)
         return error;
+    pasids_off(dev);
     context_make_absent(u, dev->source_id);
     qi_add(u, qi_context_device(dev->source_id));
     if (u->cap & CAP_CM) { /* that nothing was attached may be remembered, tagged with DID 0 (6.1) */
@@ -103,7 +136,7 @@ int engine_device_fini(struct device *dev)
     if (dev->faults)
         platform_log(BDF_FORMAT ": %llu faults while %s had it", BDF_ARGS(dev->segment, dev->source_id), (ull)dev->faults,
                      unit_owner_name(dev));
-    free_tables(dev);
+    pasid_tables_free(dev);
     return 0;
 }
 
@@ -111,62 +144,13 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
 {
     const struct unit *u = dev->unit;
     *info = (struct unit_info){ .cap = u->cap, .ecap = u->ecap, .errata_772415 = u->errata_772415, .nested = u->nested,
-                                .ats = dev->tlb.wanted };
+                                .ats = dev->tlb.wanted, .pasid_bits = dev->pasid_bits };
 }
 
 uint8_t device_snoop(const struct device *dev)
 {
     return (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |
            (dev->unit->ecap & ECAP_SC && !(dev->properties & DMAR_NO_PGSNP) ? SNOOP_PAGES : 0);
-}
-
-/* Attachments ---------------------------------------------------------------------------------------- */
-
-static struct attachment *attachment_on(struct attachment *list, const struct device *dev)
-{
-    while (list && (list->unit != dev->unit || list->snoop != device_snoop(dev)))
-        list = list->next;
-    return list;
-}
-
-/* The list's attachment for dev with one more device; a new one, with a DID of its own, if there is none. */
-static int attachment_take(struct attachment **list, const struct device *dev, struct attachment **out)
-{
-    struct unit *u = dev->unit;
-    struct guest *owner = dev->owner;
-    struct attachment *a = attachment_on(*list, dev);
-    if (!a) {
-        a = platform_alloc(owner, sizeof *a);
-        if (!a)
-            return -NIDUS_ENOMEM;
-        int did = unit_did_alloc(u);
-        if (did < 0) {
-            platform_free(owner, a, sizeof *a);
-            return did;
-        }
-        *a = (struct attachment){ .next = *list, .unit = u, .did = (uint16_t)did, .snoop = device_snoop(dev) };
-        *list = a;
-    }
-    a->devices++;
-    *out = a;
-    return 0;
-}
-
-/* One device fewer.  The last one's DID is free again: no cache of the unit may hold anything of it. */
-static void attachment_drop(struct attachment **list, struct attachment *a, struct guest *owner)
-{
-    if (--a->devices)
-        return;
-    while (*list != a)
-        list = &(*list)->next;
-    *list = a->next;
-    unit_did_free(a->unit, a->did);
-    platform_free(owner, a, sizeof *a);
-}
-
-static struct attachment **attachments_of(struct domain *d, struct first_stage *f)
-{
-    return f ? &f->attachments : &d->attachments;
 }
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
@@ -185,10 +169,12 @@ static int second_stage_check(const struct device *dev, const struct domain *d)
     return 0;
 }
 
-static int attach_check(const struct device *dev, const struct domain *d, const struct first_stage *f)
+static int attach_check(const struct device *dev, uint32_t pasid, const struct domain *d, const struct first_stage *f)
 {
-    if (dev->unit->dead)
-        return -NIDUS_EIO;
+    if (pasid != RID_PASID && !dev->pasid_bits)
+        return refuse(dev->owner, NIDUS_EOPNOTSUPP, "device %u or its remapping unit has no PASIDs", dev->id);
+    if (pasid >= device_pasids(dev))
+        return refuse(dev->owner, NIDUS_EINVAL, "device %u sends no PASID beyond %u bits", dev->id, dev->pasid_bits);
     if (d->owner != dev->owner)
         return refuse(dev->owner, NIDUS_EINVAL, "device %u and the table it is to use have different owners", dev->id);
     if (d->rmrr_of != (dev->rmrr ? dev : NULL))
@@ -199,65 +185,186 @@ static int attach_check(const struct device *dev, const struct domain *d, const 
     return error || !f ? error : first_stage_check(dev->unit, f);
 }
 
-/* Takes dev's translation out of its PASID entry and of all caches.  On -EIO the records stay: the table is still in use. */
-static int block(struct device *dev)
+/*
+ * An invalidation that the unit refused a part of is made good by a wider one.  A unit that refuses that as well cannot be relied on.
+ */
+static int finish(struct device *dev, uint32_t pasid)
 {
     struct unit *u = dev->unit;
-    struct attachment **list = attachments_of(dev->domain, dev->first);
-    struct attachment *a = attachment_on(*list, dev);
-    ats_stop(dev);
-    pasid_make_absent(u, &dev->pasid_table[RID_PASID]);
-    qi_add(u, qi_pasid_domain(a->did));
-    qi_add(u, qi_iotlb_domain(a->did));
-    ats_add(dev, RID_PASID, 0, QI_ALL);
+    if (!qi_finish(u))
+        return 0;
+    qi_add(u, qi_pasid_global());
+    qi_add(u, qi_iotlb_global());
+    ats_add(dev, pasid, 0, QI_ALL);
     if (qi_finish(u))
-        return -NIDUS_EIO;
-    pasid_zero(u, &dev->pasid_table[RID_PASID]);
-    attachment_drop(list, a, dev->owner);
-    if (dev->first)
-        dev->first->users--;
+        unit_dead(u, "to forget what a device was attached to");
+    return u->dead ? -NIDUS_EIO : 0;
+}
+
+/* Of an entry that was present and led to b: VT-d 5.10 table 28. */
+static void add_gone(struct device *dev, const struct binding *b)
+{
+    qi_add(dev->unit, qi_pasid_one(b->id->did, b->pasid));
+    qi_add(dev->unit, qi_iotlb_domain(b->id->did));
+}
+
+static void leave(struct device *dev, struct binding *b)
+{
+    struct first_stage *f = b->first;
+    struct domain *d = b->id->domain;
+    binding_drop(b);
+    dev->attachments--;
+    if (f)
+        f->users--;
     else
-        dev->domain->users--;
-    dev->domain = NULL;
-    dev->first = NULL;
+        d->users--;
+}
+
+static void enter(struct device *dev, struct binding *b)
+{
+    pasid_table(dev, b->pasid)->binding[b->pasid % PASIDS_A_TABLE] = b;
+    dev->attachments++;
+    if (b->first)
+        b->first->users++;
+    else
+        b->id->domain->users++;
+}
+
+/* Takes the translation of dev's requests out of the PASID entry and of all caches.  On -EIO the records stay: the table is still in use. */
+static int block(struct device *dev, uint32_t pasid)
+{
+    struct pasid_entry *e = pasid_entry(dev, pasid);
+    struct binding *b = binding_of(dev, pasid);
+    if (dev->attachments == 1)
+        ats_stop(dev);
+    pasid_make_absent(dev->unit, e);
+    add_gone(dev, b);
+    ats_add(dev, pasid, 0, QI_ALL);
+    if (finish(dev, pasid))
+        return -NIDUS_EIO;
+    pasid_zero(dev->unit, e);
+    pasid_table(dev, pasid)->binding[pasid % PASIDS_A_TABLE] = NULL;
+    leave(dev, b);
     return 0;
 }
 
-/* The PASID entry is absent and zero. */
-static int install(struct device *dev, struct domain *d, struct first_stage *f, const struct attachment *a)
+static struct pasid_value value_of(const struct device *dev, const struct binding *b)
 {
-    struct unit *u = dev->unit;
-    struct pasid_value value = f ? pasid_nested(u, f, a->did) : pasid_second_stage(u, &d->table, a->did);
-    pasid_snoop(&value, device_snoop(dev));
-    pasid_install(u, &dev->pasid_table[RID_PASID], &value);
-    dev->first = f;
-    dev->domain = f ? NULL : d;
-    if (f)
-        f->users++;
-    else
-        d->users++;
-    return forget_absent(u, dev->source_id);
+    const struct unit *u = dev->unit;
+    struct pasid_value value = b->first ? pasid_nested(u, b->first, b->id->did) : pasid_second_stage(u, &b->id->domain->table, b->id->did);
+    pasid_snoop(&value, b->id->snoop);
+    return value;
 }
 
-int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
+/* The PASID entry is absent and zero. */
+static int install(struct device *dev, struct binding *b)
 {
-    struct attachment *a;
-    if (f)
-        d = f->parent;
-    if (dev->first == f && (f || dev->domain == d))
-        return 0;
-    int error = attach_check(dev, d, f);
+    struct pasid_value value = value_of(dev, b);
+    pasid_install(dev->unit, pasid_entry(dev, b->pasid), &value);
+    enter(dev, b);
+    return forget_absent(dev->unit, dev->source_id);
+}
+
+/*
+ * How a present entry comes to say something else.  A unit reads it in pieces of 16 bytes, the one with P first: the second stage's half
+ * (P, PGTT, SSPTPTR, AW, DID), then the first stage's (FSPTPTR, FSPM, SRE, WPE, EAFE).  After each store, and between any two pieces, an entry
+ * has to mean the old translation or the new one (6.2.3.1).
+ *
+ *   from            to                              stores
+ *   second stage    another one                     the second stage's half, with another DID
+ *   second stage    nested                          the first stage's half, which is ignored so far; then as above
+ *   nested          second stage                    as above; the first stage's half when no cache has the old one any more
+ *   nested          nested, the same nest parent    the first stage's half alone; where others use (DID, PASID), another DID comes before it
+ *   else                                            P goes, what was cached goes, and the entry is made anew
+ */
+enum way { WITH_A_GAP, TO_SECOND_STAGE, TO_NESTED, IN_PLACE, OTHER_DID };
+
+static enum way choose_way(const struct binding *from, const struct domain *d, const struct first_stage *f)
+{
+    if (!f) /* SRE counts in all modes, and is in the other half */
+        return from->first && from->first->sre ? WITH_A_GAP : TO_SECOND_STAGE;
+    if (!from->first)
+        return f->sre ? WITH_A_GAP : TO_NESTED;
+    if (from->id->domain != d || from->first->levels != f->levels) /* two halves at once; caches that are looked up in two ways */
+        return WITH_A_GAP;
+    return from->devices == 1 ? IN_PLACE : OTHER_DID;
+}
+
+static const enum binding_choice choices[] = {
+    [WITH_A_GAP] = BINDING_SHARED, [TO_SECOND_STAGE] = BINDING_SHARED, [TO_NESTED] = BINDING_SHARED,
+    [IN_PLACE] = BINDING_IN_PLACE, [OTHER_DID] = BINDING_ALONE,
+};
+
+static void store(struct device *dev, const struct binding *to, enum way way)
+{
+    struct pasid_value value = value_of(dev, to);
+    struct pasid_entry *e = pasid_entry(dev, to->pasid);
+    if (way == TO_NESTED)
+        pasid_replace_first(dev->unit, e, &value);
+    if (way != IN_PLACE)
+        pasid_replace_second(dev->unit, e, &value);
+    if (way == IN_PLACE || way == OTHER_DID)
+        pasid_replace_first(dev->unit, e, &value);
+}
+
+/* Table 28: all of an old DID; of a first stage that changed under its DID, what has the PASID. */
+static void add_replaced(struct device *dev, const struct binding *from, const struct binding *to, enum way way)
+{
+    bool changed = way == IN_PLACE || way == OTHER_DID;
+    if (changed)
+        qi_add(dev->unit, qi_pasid_one(to->id->did, to->pasid));
+    if (way != IN_PLACE)
+        add_gone(dev, from);
+    if (changed)
+        qi_add(dev->unit, qi_first_stage_all(to->id->did, to->pasid));
+    ats_add(dev, to->pasid, 0, QI_ALL);
+}
+
+/* Without a moment in which dev is blocked.  On -EIO both tables count as in use. */
+static int replace(struct device *dev, struct binding *from, struct binding *to, enum way way)
+{
+    store(dev, to, way);
+    enter(dev, to);
+    add_replaced(dev, from, to, way);
+    if (finish(dev, to->pasid))
+        return -NIDUS_EIO;
+    if (way == TO_SECOND_STAGE)
+        pasid_replace_first(dev->unit, pasid_entry(dev, to->pasid), &(struct pasid_value){ 0 });
+    leave(dev, from);
+    return 0;
+}
+
+static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+{
+    struct binding *from = binding_of(dev, pasid), *to;
+    enum way way = from ? choose_way(from, d, f) : WITH_A_GAP;
+    int error = binding_take(dev, pasid, d, f, choices[way], &to);
     if (error)
         return error;
-    struct attachment **list = attachments_of(d, f);
-    error = attachment_take(list, dev, &a);
-    if (error)
-        return error;
-    if ((dev->domain || dev->first) && (error = block(dev))) {
-        attachment_drop(list, a, dev->owner); /* nothing ever used it */
+    if (way != WITH_A_GAP)
+        return replace(dev, from, to, way);
+    if (from && (error = block(dev, pasid))) {
+        binding_drop(to); /* nothing ever used it */
         return error;
     }
-    error = install(dev, d, f, a);
+    return install(dev, to);
+}
+
+int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+{
+    if (f)
+        d = f->parent;
+    if (dev->unit->dead)
+        return -NIDUS_EIO;
+    int error = attach_check(dev, pasid, d, f);
+    if (error)
+        return error;
+    const struct binding *b = binding_of(dev, pasid);
+    if (b && b->id->domain == d && b->first == f)
+        return 0;
+    if (!pasid_table_ready(dev, pasid))
+        return -NIDUS_ENOMEM;
+    error = attach(dev, pasid, d, f);
     if (error)
         return error;
     ats_on(dev);
@@ -265,8 +372,27 @@ int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
     return 0;
 }
 
-int engine_detach(struct device *dev)
+void engine_stop(struct device *dev)
 {
     platform_pci_bus_master(dev->segment, dev->source_id, false);
-    return dev->domain || dev->first ? block(dev) : 0;
+}
+
+int engine_detach(struct device *dev, uint32_t pasid)
+{
+    bool attached = dev->attachments && binding_of(dev, pasid);
+    if (dev->attachments <= attached)
+        engine_stop(dev);
+    return attached ? block(dev, pasid) : 0;
+}
+
+void engine_attached(const struct device *dev, uint32_t pasid, struct domain **d, struct first_stage **f)
+{
+    const struct binding *b = binding_of(dev, pasid);
+    *f = b ? b->first : NULL;
+    *d = b ? b->id->domain : NULL;
+}
+
+bool engine_next_attached(const struct device *dev, uint32_t *pasid)
+{
+    return binding_next(dev, pasid);
 }

@@ -1,21 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* attach.h: where a table is in use: one domain id for each unit. */
+/* attach.h: devices, for the rest of the engine. */
 #ifndef NIDUS_ATTACH_H
 #define NIDUS_ATTACH_H
 
 #include "iommu/unit.h"
-
-/*
- * A second-stage table, or a first-stage table over one, in use on a unit.  Its DID is its own: so the same DID always means the same
- * SSPTPTR, AW, FSPTPTR, FSPM and PGTT, as the spec wants (6.2.3.1).  Owned by the list it is in; lives while devices is not 0.
- */
-struct attachment {
-    struct attachment *next;
-    struct unit *unit;
-    uint16_t did;
-    uint8_t snoop;              /* SNOOP_* of its entries: the same for all with the DID */
-    unsigned devices;
-};
 
 /* What requests of dev do with caches, as its unit can and firmware allows (SIDP). */
 #define SNOOP_WALKS 1u          /* table walks snoop: PWSNP */

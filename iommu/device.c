@@ -93,7 +93,7 @@ int call_hw_info(struct call *call)
         return error;
     info->data_len = sizeof(vtd);
     info->data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
-    info->out_max_pasid_log2 = 0; /* no PASID can be attached */
+    info->out_max_pasid_log2 = unit.pasid_bits;
     info->out_capabilities = unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED;
     call->answer = true;
     return 0;
@@ -101,12 +101,18 @@ int call_hw_info(struct call *call)
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
 
-/* Which object the engine has the device on now. */
-static bool is_on(const struct assigned *a, const struct object *hwpt)
+#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* What the engine has these requests of the device on; NULL: nothing. */
+static struct object *attached(const struct assigned *a, uint32_t pasid)
 {
-    if (hwpt->type == OBJECT_NESTED)
-        return a->device.first == &((const struct nested *)hwpt)->first;
-    return a->device.first == NULL && a->device.domain == &((const struct paging *)hwpt)->domain;
+    struct domain *d;
+    struct first_stage *f;
+
+    engine_attached(&a->device, pasid, &d, &f);
+    if (f != NULL)
+        return &CONTAINER(f, struct nested, first)->object;
+    return d != NULL ? &CONTAINER(d, struct paging, domain)->object : NULL;
 }
 
 /* An automatic HWPT goes with its last user. */
@@ -117,32 +123,29 @@ static void put_hwpt(struct iommu_context *c, struct object *hwpt)
         object_destroy(c, hwpt);
 }
 
-/*
- * Moves a's reference to where the engine has the device after it was told to go from one HWPT to another (either may be NULL): a
- * unit that stopped answering may have left it with the old one, the new one or none.
- */
-static void follow_engine(struct iommu_context *c, struct assigned *a, struct object *to)
+/* Counts what the engine has done, which with a unit that stopped answering need not be what it was told. */
+static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from)
 {
-    struct object *from = a->attached;
+    struct object *to = attached(a, pasid);
 
-    if (from != NULL && is_on(a, from))
+    if (to == from)
         return;
-    a->attached = to != NULL && is_on(a, to) ? to : NULL;
-    if (a->attached != NULL)
-        a->attached->users++;
+    if (to != NULL)
+        to->users++;
     if (from != NULL)
         put_hwpt(c, from);
 }
 
-static int attach_hwpt(struct iommu_context *c, struct assigned *a, struct object *hwpt)
+static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *hwpt)
 {
+    struct object *from = attached(a, pasid);
     int error;
 
     if (hwpt->type == OBJECT_NESTED)
-        error = engine_attach(&a->device, NULL, &((struct nested *)hwpt)->first);
+        error = engine_attach(&a->device, pasid, NULL, &((struct nested *)hwpt)->first);
     else
-        error = engine_attach(&a->device, &((struct paging *)hwpt)->domain, NULL);
-    follow_engine(c, a, hwpt);
+        error = engine_attach(&a->device, pasid, &((struct paging *)hwpt)->domain, NULL);
+    follow_engine(c, a, pasid, from);
     return error;
 }
 
@@ -156,7 +159,7 @@ static int attach_ioas(struct iommu_context *c, struct assigned *a, struct ioas 
         if (!p->automatic)
             continue;
         *id = p->object.id;
-        error = attach_hwpt(c, a, &p->object);
+        error = attach_hwpt(c, a, ENGINE_NO_PASID, &p->object);
         if (error != -NIDUS_EINVAL)
             return error;
     }
@@ -165,10 +168,40 @@ static int attach_ioas(struct iommu_context *c, struct assigned *a, struct ioas 
         return error;
     p->automatic = true;
     *id = p->object.id;
-    error = attach_hwpt(c, a, &p->object);
+    error = attach_hwpt(c, a, ENGINE_NO_PASID, &p->object);
     if (error != 0 && p->object.users == 0)
         object_destroy(c, &p->object);
     return error;
+}
+
+/* VFIO reads what the flag adds when it has seen the flag. */
+static int read_pasid(struct call *call, uint32_t flags, uint32_t at, uint32_t *pasid)
+{
+    *pasid = ENGINE_NO_PASID;
+    if (flags == 0)
+        return 0;
+    if (call->attach.argsz < at + sizeof(*pasid))
+        return -NIDUS_EINVAL;
+    if (platform_guest_read(call->context->guest, call->gpa + at, pasid, sizeof(*pasid)) != 0)
+        return -NIDUS_EFAULT;
+    return *pasid == ENGINE_NO_PASID ? -NIDUS_EINVAL : 0;
+}
+
+static bool any_pasid_attached(const struct assigned *a)
+{
+    uint32_t pasid = ENGINE_NO_PASID + 1;
+
+    return engine_next_attached(&a->device, &pasid);
+}
+
+/* Linux's rule: where PASIDs are attached, all of the device's HWPTs were made for that (NIDUS_HWPT_ALLOC_PASID). */
+static bool pasid_rule(const struct assigned *a, uint32_t pasid, const struct object *hwpt)
+{
+    const struct object *plain = attached(a, ENGINE_NO_PASID);
+
+    if (pasid == ENGINE_NO_PASID)
+        return hwpt->pasid || !any_pasid_attached(a);
+    return hwpt->pasid && (plain == NULL || plain->pasid);
 }
 
 int call_attach(struct call *call)
@@ -176,40 +209,54 @@ int call_attach(struct call *call)
     struct assigned *a = (struct assigned *)object_get(call->context, call->device_id, OBJECT_DEVICE);
     struct nidus_vfio_attach *attach = &call->attach;
     struct object *pt;
+    uint32_t pasid;
     int error;
 
     if ((attach->flags & ~NIDUS_VFIO_ATTACH_PASID) != 0)
         return -NIDUS_EINVAL;
-    if ((attach->flags & NIDUS_VFIO_ATTACH_PASID) != 0)
-        return -NIDUS_EOPNOTSUPP;
+    error = read_pasid(call, attach->flags, offsetof(struct nidus_vfio_attach, pasid), &pasid);
+    if (error != 0)
+        return error;
     pt = object_find(call->context, attach->pt_id);
     if (pt == NULL)
         return -NIDUS_ENOENT;
-    switch (pt->type) {
-    case OBJECT_IOAS: error = attach_ioas(call->context, a, (struct ioas *)pt, &attach->pt_id); break;
-    case OBJECT_PAGING:
-    case OBJECT_NESTED: error = attach_hwpt(call->context, a, pt); break;
-    default: error = -NIDUS_EINVAL; break;
-    }
+    if (pt->type == OBJECT_DEVICE || !pasid_rule(a, pasid, pt)) /* an IOAS's HWPT is not made for PASIDs */
+        return -NIDUS_EINVAL;
+    if (pt->type == OBJECT_IOAS)
+        error = attach_ioas(call->context, a, (struct ioas *)pt, &attach->pt_id);
+    else
+        error = attach_hwpt(call->context, a, pasid, pt);
     call->answer = error == 0;
     return error;
 }
 
-int device_detach(struct iommu_context *c, struct assigned *a)
+static int device_detach(struct iommu_context *c, struct assigned *a, uint32_t pasid)
 {
-    int error = engine_detach(&a->device);
+    struct object *from = attached(a, pasid);
+    int error = engine_detach(&a->device, pasid);
 
-    follow_engine(c, a, NULL);
+    follow_engine(c, a, pasid, from);
+    return error;
+}
+
+int device_block(struct iommu_context *c, struct assigned *a)
+{
+    int error = 0;
+
+    engine_stop(&a->device);
+    for (uint32_t pasid = 0; error == 0 && engine_next_attached(&a->device, &pasid); )
+        error = device_detach(c, a, pasid);
     return error;
 }
 
 int call_detach(struct call *call)
 {
     struct assigned *a = (struct assigned *)object_get(call->context, call->device_id, OBJECT_DEVICE);
+    uint32_t pasid;
+    int error;
 
     if ((call->detach.flags & ~NIDUS_VFIO_DETACH_PASID) != 0)
         return -NIDUS_EINVAL;
-    if ((call->detach.flags & NIDUS_VFIO_DETACH_PASID) != 0)
-        return -NIDUS_EOPNOTSUPP;
-    return device_detach(call->context, a);
+    error = read_pasid(call, call->detach.flags, offsetof(struct nidus_vfio_detach, pasid), &pasid);
+    return error != 0 ? error : device_detach(call->context, a, pasid);
 }

@@ -2,6 +2,7 @@
 /* domain.c: second-stage and first-stage tables, and the invalidations that a change of them takes (VT-d 5.10 section 6.5.3.3). */
 #include "iommu/ats.h"
 #include "iommu/attach.h"
+#include "iommu/binding.h"
 #include "iommu/registers.h"
 #include "iommu/rmrr.h"
 #include "iommu/tables.h"
@@ -65,22 +66,16 @@ static struct qi_descriptor second_stage_range(const struct unit *u, const struc
     return qi_iotlb_pages(did, first / BIT(order) * BIT(order) * PAGE_SIZE, order);
 }
 
-/* Adds what unit u needs.  false: d is not in use there. */
+/* Adds what unit u needs.  false: d is not in use there.  What is nested on the range is tagged with the DID and IOVAs, and goes with any
+ * address of the DID (table 23). */
 static bool add_second_stage(struct unit *u, const struct domain *d, uint64_t addr, uint64_t size)
 {
     bool used = false;
-    for (const struct attachment *a = d->attachments; a; a = a->next)
-        if (a->unit == u) {
-            qi_add(u, second_stage_range(u, &d->table, a->did, addr, size));
+    for (const struct domain_id *id = d->ids; id; id = id->next)
+        if (id->unit == u) {
+            qi_add(u, second_stage_range(u, &d->table, id->did, addr, size));
             used = true;
         }
-    /* What was nested on the range is tagged with the child's DID and IOVAs: all of it goes. */
-    for (const struct first_stage *f = d->children; f; f = f->next)
-        for (const struct attachment *a = f->attachments; a; a = a->next)
-            if (a->unit == u) {
-                qi_add(u, qi_iotlb_domain(a->did));
-                used = true;
-            }
     ats_add_second_stage(u, d);
     return used;
 }
@@ -150,7 +145,7 @@ int engine_first_stage_init(struct first_stage *f, const struct device *dev)
     if (error)
         return error;
     f->users = 0;
-    f->attachments = NULL;
+    f->bindings = NULL;
     f->next = f->parent->children;
     f->parent->children = f;
     f->parent->users++;
@@ -185,17 +180,18 @@ static unsigned block_am(uint64_t page, uint64_t left)
     return aligned < fits ? aligned : fits;
 }
 
-/* Covers the range with the fewest blocks; counts them, and adds them to the queue for a's IOTLB, or for dev's own TLB, if there is one. */
-static unsigned cover(const struct engine_range *r, const struct attachment *a, const struct device *dev)
+/* Covers the range with the fewest blocks; counts them, and adds them to the queue for b's IOTLB entries, or for dev's own TLB, if there is
+ * one. */
+static unsigned cover(const struct engine_range *r, const struct binding *b, const struct device *dev)
 {
     uint64_t page = r->addr / PAGE_SIZE, left = r->npages;
     unsigned blocks = 0;
     for (; left; blocks++) {
         unsigned am = block_am(page, left);
-        if (a)
-            qi_add(a->unit, qi_first_stage_pages(a->did, RID_PASID, page * PAGE_SIZE, am, r->leaf));
         if (dev)
-            ats_add(dev, RID_PASID, page * PAGE_SIZE, am);
+            ats_add(dev, b->pasid, page * PAGE_SIZE, am);
+        else if (b)
+            qi_add(b->id->unit, qi_first_stage_pages(b->id->did, b->pasid, page * PAGE_SIZE, am, r->leaf));
         page += BIT(am);
         left -= BIT(am);
     }
@@ -215,27 +211,38 @@ static bool fits(const struct engine_range *range, unsigned count)
 }
 
 /* range NULL: everything. */
-static void add_device(const struct device *dev, const struct engine_range *range, unsigned count)
+static void add_iotlb(const struct binding *b, const struct engine_range *range, unsigned count)
 {
     for (unsigned i = 0; range && i < count; i++)
-        cover(&range[i], NULL, dev);
+        cover(&range[i], b, NULL);
     if (!range)
-        ats_add(dev, RID_PASID, 0, QI_ALL);
+        qi_add(b->id->unit, qi_first_stage_all(b->id->did, b->pasid));
+}
+
+static void add_devices(const struct binding *b, const struct engine_range *range, unsigned count)
+{
+    for (const struct device *dev = b->id->unit->devices; dev; dev = dev->next) {
+        if (!dev->tlb.on || binding_of(dev, b->pasid) != b)
+            continue;
+        for (unsigned i = 0; range && i < count; i++)
+            cover(&range[i], b, dev);
+        if (!range)
+            ats_add(dev, b->pasid, 0, QI_ALL);
+    }
 }
 
 int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
 {
-    bool by_pages = fits(range, count);
     int error = 0;
-    for (const struct attachment *a = f->attachments; a; a = a->next) {
-        for (unsigned i = 0; by_pages && i < count; i++)
-            cover(&range[i], a, NULL);
-        if (!by_pages)
-            qi_add(a->unit, qi_first_stage_all(a->did, RID_PASID));
-        for (const struct device *dev = a->unit->devices; dev; dev = dev->next)
-            if (dev->first == f && dev->tlb.on)
-                add_device(dev, by_pages ? range : NULL, count);
-        if (qi_finish(a->unit))
+    if (!fits(range, count))
+        range = NULL;
+    for (const struct binding *b = f->bindings, *first = b; b; first = b) {
+        struct unit *u = b->id->unit;
+        for (; b && b->id->unit == u; b = b->next)
+            add_iotlb(b, range, count);
+        for (b = first; b && b->id->unit == u; b = b->next)
+            add_devices(b, range, count);
+        if (qi_finish(u))
             error = -NIDUS_EIO;
     }
     return error;

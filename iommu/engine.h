@@ -19,18 +19,19 @@
 struct guest;
 struct unit;                    /* one remapping unit (DRHD); lives for ever */
 struct first_stage;
-struct attachment;
+struct binding;
+struct domain_id;
 struct pasid_directory_entry;
-struct pasid_entry;
 
 /* A second-stage table and the places that use it.  Members are private to the engine but for `table`. */
 struct domain {
     struct stage2 table;
     bool nest_parent;
     const struct device *rmrr_of; /* holds this device's RMRRs, for it alone; or NULL */
-    unsigned users;             /* devices attached to it directly, and first stages over it */
+    unsigned users;             /* attachments to it alone, and first stages over it */
     struct first_stage *children;
-    struct attachment *attachments; /* (unit, DID) pairs in use for it as a plain second stage */
+    struct domain_id *ids;      /* in use for it; */
+    struct binding *bindings;   /* of entries that lead to it alone (binding.h) */
     struct guest *owner;
 };
 
@@ -41,8 +42,8 @@ struct first_stage {
     uint64_t pgtbl;             /* GPA, 4 KiB aligned */
     unsigned levels;            /* 4 or 5 */
     bool sre, eafe, wpe;
-    unsigned users;             /* devices attached */
-    struct attachment *attachments;
+    unsigned users;             /* attachments */
+    struct binding *bindings;
 };
 
 /* A function's own TLB (PCI Express 6.0, chapter 10): ats.c's. */
@@ -64,9 +65,8 @@ struct device {
     void *context;              /* the object layer's, for engine_fault_sink */
     uint32_t id;                /* the guest's device id */
     struct pasid_directory_entry *pasid_directory;
-    struct pasid_entry *pasid_table; /* of PASIDs 0 to 63 */
-    struct domain *domain;      /* attached directly; or */
-    struct first_stage *first;  /* attached nested; both NULL: blocked */
+    uint8_t pasid_bits;         /* of the PASIDs that it may send, 0: it sends none */
+    unsigned attachments;       /* of all its PASIDs; none: blocked */
     struct iommu_device_policy policy;
     bool rmrr;                  /* it has at least one */
     struct device_tlb tlb;
@@ -79,7 +79,11 @@ struct unit_info {
     bool errata_772415;         /* in force on this unit */
     bool nested;                /* can do nested translation */
     bool ats;                   /* the device may use ATS */
+    uint8_t pasid_bits;         /* it may be attached by PASIDs below 2^pasid_bits, 0: by none */
 };
+
+/* Requests without PASID, as a PASID: they use this one's entry. */
+#define ENGINE_NO_PASID 0u
 
 /* Finds the unit and puts blocking entries in place.  dev: segment, source_id, owner, context, id and policy are set.  false: refused,
  * reason says why. */
@@ -108,13 +112,22 @@ int engine_first_stage_init(struct first_stage *f, const struct device *dev);
 void engine_first_stage_fini(struct first_stage *f);
 
 /*
- * Attaches dev to f (nested) or, f NULL, to d, replacing what it had, and sets Bus Master.
- * -EINVAL: the unit cannot walk this table (levels, page sizes, it does not snoop tables that are not written back …), dev is not the owner's;
- * -ENOSPC: no DID; -ENOMEM; on an error the old attachment goes on.
+ * Attaches dev's requests with pasid (ENGINE_NO_PASID: those without) to f (nested) or, f NULL, to d, in place of what they had, and sets Bus
+ * Master.  What the entry's format allows to be replaced without a gap is: each request in flight gets the old or the new translation, and
+ * when the call returns the new one.  That is all but: another nest parent under a first stage; a first stage with other levels; SRE.
+ * -EINVAL: the unit cannot walk this table (levels, page sizes, it does not snoop tables that are not written back …), dev is not the
+ * owner's, pasid is beyond what dev sends; -EOPNOTSUPP: dev or unit has no PASIDs; -ENOSPC: no DID; -ENOMEM; on an error the old attachment
+ * goes on.
  */
-int engine_attach(struct device *dev, struct domain *d, struct first_stage *f);
-/* Blocks dev and clears Bus Master.  Nothing attached: 0. */
-int engine_detach(struct device *dev);
+int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f);
+/* Blocks them.  With the last attachment of dev, Bus Master goes.  Nothing attached: 0. */
+int engine_detach(struct device *dev, uint32_t pasid);
+/* What they are attached to: *f, or *f NULL and *d; both NULL: nothing. */
+void engine_attached(const struct device *dev, uint32_t pasid, struct domain **d, struct first_stage **f);
+/* The first PASID from *pasid on that is attached.  false: none. */
+bool engine_next_attached(const struct device *dev, uint32_t *pasid);
+/* Bus Master off, whatever is attached. */
+void engine_stop(struct device *dev);
 
 /* One range of a request: 4 KiB pages; npages UINT64_MAX: everything. */
 struct engine_range {

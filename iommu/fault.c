@@ -97,10 +97,14 @@ static const char *const access_names[] = {
 _Static_assert(NIDUS_FAULT_READ == 2 && NIDUS_FAULT_ATOMIC == 3, "T1 is the upper bit of {T1, T2}");
 
 /* Records have the address cut to the widest second stage (11.4.7.6): a nested IOVA of the upper half gets its sign back. */
-static uint64_t full_address(const struct device *dev, uint64_t addr, uint8_t code)
+static uint64_t full_address(const struct device *dev, const struct nidus_fault *f)
 {
-    uint64_t top = dev && dev->first && code != NOT_CANONICAL ? BIT(dev->first->levels == 5 ? 56 : 47) : 0;
-    return addr & top ? addr | ~(top - 1) : addr;
+    struct first_stage *first = NULL;
+    struct domain *d;
+    if (dev)
+        engine_attached(dev, f->pasid, &d, &first);
+    uint64_t top = first && f->reason != NOT_CANONICAL ? BIT(first->levels == 5 ? 56 : 47) : 0;
+    return f->addr & top ? f->addr | ~(top - 1) : f->addr;
 }
 
 static void decode(const struct device *dev, uint64_t low, uint64_t high, struct nidus_fault *f)
@@ -117,15 +121,15 @@ static void decode(const struct device *dev, uint64_t low, uint64_t high, struct
     if (f->flags & NIDUS_FAULT_PASID_VALID)
         f->pasid = (uint32_t)field(high, FRCD_PV);
     if (reason.stage != INTERRUPT)
-        f->addr = full_address(dev, f->addr, f->reason);
+        f->addr = full_address(dev, f);
 }
 
 /* The level, and what the second stage did not allow.  Believed only where it agrees with the unit: the guest goes on meanwhile. */
 static void locate(const struct device *dev, struct nidus_fault *f)
 {
-    if (!fault_reason(f->reason).walk || !dev || !(dev->domain || dev->first))
+    if (!fault_reason(f->reason).walk || !dev)
         return;
-    struct walk_end end = walk_request(dev, f->addr, f->access == NIDUS_FAULT_WRITE || f->access == NIDUS_FAULT_ATOMIC);
+    struct walk_end end = walk_request(dev, f->pasid, f->addr, f->access == NIDUS_FAULT_WRITE || f->access == NIDUS_FAULT_ATOMIC);
     if (end.stage == NONE || (f->stage != NONE && f->stage != end.stage))
         return;
     f->stage = end.stage;

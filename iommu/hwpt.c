@@ -50,14 +50,16 @@ static int alloc_paging(struct call *call, struct ioas *ioas, const struct devic
     struct paging *p;
     int error;
 
-    if ((alloc->flags & ~NIDUS_HWPT_ALLOC_NEST_PARENT) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
+    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_PASID)) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
         return -NIDUS_EOPNOTSUPP;
     if (nest_parent && !call->context->nested)
         return -NIDUS_EOPNOTSUPP;
     error = paging_create(call->context, ioas, device, nest_parent, &p);
-    if (error == 0)
-        alloc->out_hwpt_id = p->object.id;
-    return error;
+    if (error != 0)
+        return error;
+    p->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
+    alloc->out_hwpt_id = p->object.id;
+    return 0;
 }
 
 /* Nested --------------------------------------------------------------------------------------------- */
@@ -120,7 +122,7 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
     struct nested *n;
     int error;
 
-    if (alloc->flags != 0 || alloc->data_len == 0 || !call->context->nested)
+    if ((alloc->flags & ~NIDUS_HWPT_ALLOC_PASID) != 0 || alloc->data_len == 0 || !call->context->nested)
         return -NIDUS_EOPNOTSUPP;
     if (!parent->domain.nest_parent)
         return -NIDUS_EINVAL;
@@ -135,9 +137,11 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
         error = check_first_stage(&s1);
     if (error == 0)
         error = nested_create(call->context, parent, device, &s1, &n);
-    if (error == 0)
-        alloc->out_hwpt_id = n->object.id;
-    return error;
+    if (error != 0)
+        return error;
+    n->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
+    alloc->out_hwpt_id = n->object.id;
+    return 0;
 }
 
 int call_hwpt_alloc(struct call *call)

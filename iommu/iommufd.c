@@ -127,7 +127,7 @@ static int perform(const struct call_row *row, struct call *call, uint64_t gpa)
 
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
 {
-    struct call call = { .context = context, .device_id = device_id };
+    struct call call = { .context = context, .gpa = gpa, .device_id = device_id };
 
     for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         if (calls[i].number != nr)
@@ -189,7 +189,7 @@ bool iommu_context_block(struct iommu_context *context)
     for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
         struct object *device = object_get(context, id, OBJECT_DEVICE);
 
-        if (device != NULL && device_detach(context, (struct assigned *)device) != 0)
+        if (device != NULL && device_block(context, (struct assigned *)device) != 0)
             blocked = false;
     }
     return blocked;
@@ -219,7 +219,7 @@ static void release_devices(struct iommu_context *c)
         if (device == NULL)
             continue;
         device->device.context = NULL; /* its faults have nowhere to go */
-        if (device_detach(c, device) == 0 && engine_device_fini(&device->device) == 0)
+        if (device_block(c, device) == 0 && engine_device_fini(&device->device) == 0)
             device->object.users = 0;
     }
 }

@@ -31,7 +31,8 @@ enum object_type { OBJECT_DEVICE, OBJECT_IOAS, OBJECT_PAGING, OBJECT_NESTED };
 struct object {
     enum object_type type;
     uint32_t id;
-    unsigned users;             /* objects that refer to it */
+    unsigned users;             /* objects that refer to it; of a HWPT also attachments */
+    bool pasid;                 /* a HWPT that was made for devices with PASIDs */
 };
 
 /* [iova, iova + length) of an IOAS is the guest's RAM at gpa. */
@@ -64,8 +65,7 @@ struct nested {
 
 struct assigned {
     struct object object;       /* users is 1: the guest cannot destroy it */
-    struct device device;
-    struct object *attached;    /* paging or nested HWPT, NULL: blocked */
+    struct device device;       /* it knows which HWPTs it is attached to: each attachment is a user */
 };
 
 /* The oldest record is at [first]; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before it was lost. */
@@ -95,6 +95,7 @@ struct iommu_context {
 /* A call that is being performed. */
 struct call {
     struct iommu_context *context;
+    uint64_t gpa;               /* of the payload */
     uint64_t device_id;         /* RSI */
     bool answer;                /* the payload goes back to the guest, set by the handler; even with an error */
     union {
@@ -138,7 +139,8 @@ void paging_free(struct iommu_context *c, struct paging *paging);
 void nested_free(struct iommu_context *c, struct nested *nested);
 
 /* device.c */
-int device_detach(struct iommu_context *c, struct assigned *device);
+/* Stops the device and detaches it from everything.  -EIO: its unit does not answer. */
+int device_block(struct iommu_context *c, struct assigned *device);
 
 /* The handlers of the calls: 0 or a negative errno. */
 int call_destroy(struct call *call);

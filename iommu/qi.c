@@ -26,6 +26,7 @@
 #define     PIOTLB_PASID    2u
 #define     PIOTLB_PAGES    3u
 #define     PASID_DOMAIN    0u
+#define     PASID_ONE       1u
 #define     PASID_GLOBAL    3u
 #define     INTERRUPT_ONE   1u
 #define QI_DID           BITS(31, 16)
@@ -99,6 +100,13 @@ struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am)
 struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid)
 {
     struct qi_descriptor d = descriptor(QI_PIOTLB, PIOTLB_PASID, did);
+    d.word[0] |= place(QI_ANY_PASID, pasid);
+    return d;
+}
+
+struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid)
+{
+    struct qi_descriptor d = descriptor(QI_PASID, PASID_ONE, did);
     d.word[0] |= place(QI_ANY_PASID, pasid);
     return d;
 }

@@ -23,6 +23,7 @@ struct qi_descriptor qi_context_global(void);
 struct qi_descriptor qi_context_device(uint16_t source_id);
 struct qi_descriptor qi_pasid_global(void);             /* the PASID cache */
 struct qi_descriptor qi_pasid_domain(uint16_t did);
+struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid);
 struct qi_descriptor qi_iotlb_global(void);
 struct qi_descriptor qi_iotlb_domain(uint16_t did);
 /* 2^am pages at addr, which is aligned to them.  Second-stage addresses; drops all that is nested under did. */

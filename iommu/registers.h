@@ -38,6 +38,8 @@
 #define     ECAP_PRS            BIT(29)
 #define     ECAP_SRS            BIT(31)
 #define     ECAP_EAFS           BIT(34)
+#define     ECAP_PSS            BITS(39, 35)    /* bits of a PASID - 1 */
+#define     ECAP_PASID          BIT(40)
 #define     ECAP_DIT            BIT(41)
 #define     ECAP_PDS            BIT(42)
 #define     ECAP_SMTS           BIT(43)

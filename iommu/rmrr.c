@@ -62,7 +62,7 @@ static bool keep(struct unit *u, uint16_t bdf, char reason[160])
         return false;
     }
     bool was_on = platform_pci_read(u->segment, bdf, PCI_COMMAND, 2) & PCI_COMMAND_BUS_MASTER;
-    if (engine_domain_init(&k->domain, &k->device, false, NULL) || engine_attach(&k->device, &k->domain, NULL)) {
+    if (engine_domain_init(&k->domain, &k->device, false, NULL) || engine_attach(&k->device, ENGINE_NO_PASID, &k->domain, NULL)) {
         platform_format(reason, 160, "no memory, or no domain id"); /* what there is stays, and blocks */
         return false;
     }

@@ -2,6 +2,7 @@
 #include "iommu/tables.h"
 
 #include "iommu/attach.h"
+#include "iommu/binding.h"
 #include "iommu/registers.h"
 #include "iommu/unit.h"
 
@@ -23,6 +24,10 @@
 #define PASID2_WPE     BIT(4)
 #define PASID2_EAFE    BIT(7)
 #define PASID2_FSPTPTR BITS(63, 12)
+
+/* Context entry, 9.4: word 0; word 1 begins with RID_PASID. */
+#define CONTEXT_PASIDE BIT(3)
+#define CONTEXT_PDTS   BITS(11, 9)  /* 2^(PDTS + 7) entries in the directory */
 
 #define CONTEXT_TABLE_ENTRIES BITS(6, 0)
 #define SOURCE_BUS            BITS(15, 8)
@@ -67,6 +72,18 @@ void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pas
     written(u, e, sizeof *e);
 }
 
+void pasid_replace_second(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
+{
+    hw_store_pair(&e->word[0], value->word[0], value->word[1]);
+    written(u, e, sizeof *e);
+}
+
+void pasid_replace_first(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
+{
+    hw_store_pair(&e->word[2], value->word[2], value->word[3]);
+    written(u, e, sizeof *e);
+}
+
 void pasid_make_absent(const struct unit *u, struct pasid_entry *e)
 {
     hw_store(&e->word[0], hw_load(&e->word[0]) & ~ENTRY_P);
@@ -80,7 +97,70 @@ void pasid_zero(const struct unit *u, struct pasid_entry *e)
     written(u, e, sizeof *e);
 }
 
-uint16_t pasid_did(const struct pasid_entry *e) { return (uint16_t)field(hw_load(&e->word[1]), PASID1_DID); }
+/* PASID directory and tables ------------------------------------------------------------------------- */
+
+#define DIRECTORY_MIN BIT(7)    /* entries: PDTS 0 */
+#define TABLE_ORDER   1u        /* struct pasid_table */
+_Static_assert(sizeof(struct pasid_table) <= PAGE_SIZE << TABLE_ORDER, "a PASID table");
+
+static uint64_t directory_entries(const struct device *dev)
+{
+    uint64_t entries = BIT(dev->pasid_bits) / PASIDS_A_TABLE;
+    return entries < DIRECTORY_MIN ? DIRECTORY_MIN : entries;
+}
+
+static unsigned directory_order(const struct device *dev)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < directory_entries(dev) * sizeof(struct pasid_directory_entry))
+        order++;
+    return order;
+}
+
+uint32_t device_pasids(const struct device *dev) { return dev->pasid_bits ? 1u << dev->pasid_bits : RID_PASID + 1; }
+
+struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid)
+{
+    uint64_t entry = pasid < device_pasids(dev) ? hw_load(&dev->pasid_directory[pasid / PASIDS_A_TABLE].word) : 0;
+    return entry & ENTRY_P ? platform_virt(entry & ENTRY_POINTER) : NULL;
+}
+
+struct pasid_entry *pasid_entry(const struct device *dev, uint32_t pasid)
+{
+    return &pasid_table(dev, pasid)->entry[pasid % PASIDS_A_TABLE];
+}
+
+bool pasid_directory_alloc(struct device *dev)
+{
+    dev->pasid_directory = platform_pages_alloc(dev->owner, directory_order(dev));
+    return dev->pasid_directory;
+}
+
+bool pasid_table_ready(struct device *dev, uint32_t pasid)
+{
+    if (pasid_table(dev, pasid))
+        return true;
+    void *table = platform_pages_alloc(dev->owner, TABLE_ORDER);
+    if (!table)
+        return false;
+    struct pasid_directory_entry *e = &dev->pasid_directory[pasid / PASIDS_A_TABLE];
+    hw_store(&e->word, platform_phys(table) | ENTRY_P);
+    written(dev->unit, e, sizeof *e);
+    return true;
+}
+
+void pasid_tables_free(struct device *dev)
+{
+    for (uint32_t pasid = 0; pasid < device_pasids(dev); pasid += PASIDS_A_TABLE) {
+        struct pasid_table *table = pasid_table(dev, pasid);
+        if (table)
+            platform_pages_free(dev->owner, table, TABLE_ORDER);
+    }
+    platform_pages_free(dev->owner, dev->pasid_directory, directory_order(dev));
+    dev->pasid_directory = NULL;
+}
+
+/* Root and context tables ---------------------------------------------------------------------------- */
 
 static struct hw_word *root_half(const struct unit *u, uint16_t source_id)
 {
@@ -109,11 +189,10 @@ bool context_table_ready(struct unit *u, uint16_t source_id)
 void context_install(const struct unit *u, const struct device *dev)
 {
     struct context_entry *e = context_entry(u, dev->source_id);
-    hw_store(&dev->pasid_directory[0].word, platform_phys(dev->pasid_table) | ENTRY_P);
-    written(u, dev->pasid_directory, sizeof dev->pasid_directory[0]);
-    /* PDTS 0: a directory of 128 entries.  RID_PASID 0.  PASIDE 0: no PASIDs. */
-    hw_store_pair(&e->word[2], RID_PASID, 0);
-    hw_store_pair(&e->word[0], platform_phys(dev->pasid_directory) | ENTRY_P | (dev->tlb.wanted ? CONTEXT_DTE : 0), 0);
+    uint64_t size = place(CONTEXT_PDTS, (uint64_t)__builtin_ctzll(directory_entries(dev) / DIRECTORY_MIN));
+    hw_store_pair(&e->word[2], 0, 0);
+    hw_store_pair(&e->word[0], platform_phys(dev->pasid_directory) | size | ENTRY_P | (dev->tlb.wanted ? CONTEXT_DTE : 0) |
+                  (dev->pasid_bits ? CONTEXT_PASIDE : 0), RID_PASID);
     written(u, e, sizeof *e);
 }
 

@@ -53,8 +53,28 @@ struct pasid_entry {                /* 9.6; index: PASID 5:0 */
 };
 _Static_assert(sizeof(struct pasid_entry) == 64, "9.6");
 
-/* Requests without PASID use this one. */
-#define RID_PASID 0u
+/* Requests without PASID use this one's entry: the same for every device, and no other request may use it (48h). */
+#define RID_PASID ENGINE_NO_PASID
+
+/* A PASID table: a page for the unit, and behind it what nidus knows of the entries. */
+#define PASIDS_A_TABLE 64u
+struct pasid_table {
+    struct pasid_entry entry[PASIDS_A_TABLE];
+    struct binding *binding[PASIDS_A_TABLE];
+};
+_Static_assert(offsetof(struct pasid_table, binding) == PAGE_SIZE, "9.5: a PASID table is a page");
+
+/* PASIDs that dev's directory has room for. */
+uint32_t device_pasids(const struct device *dev);
+/* The table with the entry of pasid, NULL: there is none (yet). */
+struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid);
+struct pasid_entry *pasid_entry(const struct device *dev, uint32_t pasid);
+/* The directory, empty.  false: no memory. */
+bool pasid_directory_alloc(struct device *dev);
+/* Makes sure that pasid has a table.  false: no memory. */
+bool pasid_table_ready(struct device *dev, uint32_t pasid);
+/* Gives directory and tables back, which no unit uses any more. */
+void pasid_tables_free(struct device *dev);
 
 /* What a PASID entry is to hold. */
 struct pasid_value {
@@ -70,9 +90,12 @@ void pasid_snoop(struct pasid_value *value, uint8_t snoop);
 
 /* Writes value over an entry that is not present; its P bit becomes visible last. */
 void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
+/* One half of what an entry says, indivisibly, while it is present (6.2.3.1): P, PGTT, SSPTPTR, AW, DID and what goes with them; or the
+ * fields of the first stage. */
+void pasid_replace_second(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
+void pasid_replace_first(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
 /* Clears P alone: the unit may still use the rest until the invalidations that follow are done. */
 void pasid_make_absent(const struct unit *u, struct pasid_entry *e);
-uint16_t pasid_did(const struct pasid_entry *e);
 /* Zeroes an absent entry, after the invalidations. */
 void pasid_zero(const struct unit *u, struct pasid_entry *e);
 

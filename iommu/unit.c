@@ -49,19 +49,22 @@ void unit_dead(struct unit *u, const char *what)
 #define DID_WORD_BIT BITS(5, 0)
 #define DID_WORD     BITS(15, 6)
 
-int unit_did_alloc(struct unit *u)
+unsigned unit_dids(const struct unit *u)
 {
     uint64_t count = BIT(4 + 2 * field(u->cap, CAP_ND));
-    if (count > DIDS_MAX)
-        count = DIDS_MAX;
-    for (uint64_t did = 1; did < count; did++) { /* 0 tags absent entries where CAP.CM=1 */
+    return (unsigned)(count < DIDS_MAX ? count : DIDS_MAX) - 1; /* 0 tags absent entries where CAP.CM=1 */
+}
+
+int unit_did_alloc(struct unit *u)
+{
+    for (uint64_t did = 1; did <= unit_dids(u); did++) {
         uint64_t *word = &u->dids[field(did, DID_WORD)], bit = BIT(field(did, DID_WORD_BIT));
         if (!(*word & bit)) {
             *word |= bit;
             return (int)did;
         }
     }
-    unit_log(u, "all %llu domain ids are in use", (ull)count - 1);
+    unit_log(u, "all %u domain ids are in use", unit_dids(u));
     return -NIDUS_ENOSPC;
 }
 

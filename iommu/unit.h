@@ -34,7 +34,8 @@ struct unit {
     struct prq prq;
     struct root_entry *root;
     struct hw_word *irtes;      /* the interrupt remapping table */
-    uint64_t *dids;             /* a bit for each domain id in use */
+    uint64_t *dids;             /* a bit for each domain id in use … */
+    struct domain_id *ids;      /* … and for what */
     struct device *devices;     /* assigned ones */
     bool device_lost;           /* the device TLB of one of them did not answer, and it is not blocked yet */
     uint64_t faults, faults_unprinted;
@@ -64,6 +65,8 @@ bool unit_wait32(struct unit *u, uint32_t offset, uint64_t mask, uint64_t value,
 /* Fences the unit off: Bus Master of all its devices off, no command ever again.  Says so, once. */
 void unit_dead(struct unit *u, const char *what);
 
+/* How many domain ids there are to use. */
+unsigned unit_dids(const struct unit *u);
 /* A domain id that nothing uses, or -ENOSPC. */
 int unit_did_alloc(struct unit *u);
 /* The caches hold nothing of it any more. */

@@ -68,9 +68,9 @@ static bool ram_at(struct guest *owner, uint64_t hpa, uint64_t guess, uint64_t *
  * The checks of a first-stage entry in the order in which hardware makes them.  The entry is read where the second stage has it, which
  * is a guest's memory: it may change at any time, and only the report depends on it.
  */
-static bool entry_allows(const struct device *dev, uint64_t gpa, unsigned level, bool write, uint64_t *entry, struct walk_end *end)
+static bool entry_allows(const struct device *dev, const struct domain *d, uint64_t gpa, unsigned level, bool write, uint64_t *entry,
+                         struct walk_end *end)
 {
-    const struct domain *d = dev->first->parent;
     uint64_t hpa;
     if (!second_allows(d, gpa, STAGE2_READ, &hpa, end)) {
         end->first_level = (uint8_t)level;
@@ -95,18 +95,21 @@ static bool entry_allows(const struct device *dev, uint64_t gpa, unsigned level,
     return true;
 }
 
-struct walk_end walk_request(const struct device *dev, uint64_t addr, bool write)
+struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write)
 {
     struct walk_end end, nothing = { 0 };
     uint64_t hpa, rights = write ? STAGE2_WRITE : STAGE2_READ;
-    if (!dev->first)
-        return second_allows(dev->domain, addr, (unsigned)rights, &hpa, &end) ? nothing : end;
+    struct first_stage *f;
+    struct domain *d;
+    engine_attached(dev, pasid, &d, &f);
+    if (!f)
+        return !d || second_allows(d, addr, (unsigned)rights, &hpa, &end) ? nothing : end;
 
-    uint64_t table = dev->first->pgtbl, entry;
-    unsigned read_only_at = 0, level = dev->first->levels;
+    uint64_t table = f->pgtbl, entry;
+    unsigned read_only_at = 0, level = f->levels;
     for (;; level--) {
         uint64_t index = addr / entry_span(level) % BIT(INDEX_BITS);
-        if (!entry_allows(dev, table + index * sizeof entry, level, write, &entry, &end))
+        if (!entry_allows(dev, d, table + index * sizeof entry, level, write, &entry, &end))
             return end;
         if (!(entry & FS_W) && !read_only_at)
             read_only_at = level;
@@ -118,5 +121,5 @@ struct walk_end walk_request(const struct device *dev, uint64_t addr, bool write
         return first_fails(read_only_at);
     uint64_t span = entry_span(level);
     uint64_t gpa = (entry & FS_ADDR & ~(span - 1)) | (addr & (span - 1));
-    return second_allows(dev->first->parent, gpa, (unsigned)rights, &hpa, &end) ? nothing : end;
+    return second_allows(d, gpa, (unsigned)rights, &hpa, &end) ? nothing : end;
 }

@@ -13,7 +13,7 @@ struct walk_end {
     uint64_t gpa;
 };
 
-/* dev is attached.  write: the request writes too. */
-struct walk_end walk_request(const struct device *dev, uint64_t addr, bool write);
+/* A request of dev's with pasid (ENGINE_NO_PASID: without).  write: it writes too. */
+struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write);
 
 #endif

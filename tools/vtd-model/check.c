@@ -35,7 +35,8 @@ static void check_domain(struct model_unit *unit, const struct place *place, uin
     *use = now;
 }
 
-/* Same PASID and DID: same tables, whichever the source-id. */
+/* Same PASID and DID: same tables, whichever the source-id.  One source-id's own entry may change its first stage under its DID: table 28, "any
+ * other field". */
 static void check_same_pasid(struct model_unit *unit, const struct place *place, uint64_t address)
 {
     const struct cache *c = &unit->cache[MODEL_PASID];
@@ -44,7 +45,7 @@ static void check_same_pasid(struct model_unit *unit, const struct place *place,
     for (unsigned i = 0; i < c->sets * CACHE_WAYS; i++) {
         const struct cached *o = &c->slot[i];
 
-        if (!o->valid || o->pasid != place->pasid || o->domain != field(e[1], 15, 0))
+        if (!o->valid || o->source_id == place->source_id || o->pasid != place->pasid || o->domain != field(e[1], 15, 0))
             continue;
         if (field(o->word[0], 8, 6) != field(e[0], 8, 6) ||
             (field(e[0], 8, 6) % 2 == 1 && (o->word[2] & (mask(63, 12) | mask(3, 2))) != (e[2] & (mask(63, 12) | mask(3, 2)))))
@@ -53,15 +54,14 @@ static void check_same_pasid(struct model_unit *unit, const struct place *place,
     }
 }
 
-void check_fetched(struct model_unit *unit, uint64_t address, const uint64_t *entry, const struct place *place)
+void check_fetched(struct model_unit *unit, uint64_t address, const struct place *place)
 {
     struct seen_entry *s = seen_slot(unit, address);
 
     check_domain(unit, place, address);
     check_same_pasid(unit, place, address);
     s->address = address;
-    s->present = true;
-    memcpy(s->word, entry, sizeof s->word);
+    s->present = memory_read(unit, address, true, s->word, 8); /* what was fetched in pieces may be older than what is there now */
 }
 
 /* A DID may be used for something else once its PASID entries and then its translations are gone, table 28 "Re-use Domain-ID". */

@@ -92,17 +92,20 @@ static bool iotlb_serves(struct model_unit *unit, const struct cached *hit, cons
 static bool walk_scalable(struct model_unit *unit, const struct model_request *request, enum address_type at, uint64_t address, bool zero_length,
                           bool speculative, struct mapping *mapping, struct fault *fault, uint32_t *pasid, uint16_t *domain)
 {
-    struct place place;
+    struct place place = { .pasid = request->with_pasid ? request->pasid : 0 };
     bool writes = request->access != MODEL_READ || (at == AT_TRANSLATION && !(request->no_write && unit->caps.nwfs));
     struct walk walk = {
         .unit = unit, .access = request->access, .zero_length = zero_length, .probe = speculative || at == AT_TRANSLATION,
         .wants_write = writes && !speculative, .cached = true, .fault = fault,
     };
 
-    if (!find_entry(unit, request, at, true, &place, fault, NULL))
+    bool found = find_entry(unit, request, at, true, &place, fault, NULL);
+
+    *pasid = place.pasid;
+    if (!found)
         return false;
     walk.entry = place.entry;
-    walk.pasid = *pasid = place.pasid;
+    walk.pasid = place.pasid;
     walk.domain = *domain = place.domain;
     walk.pgtt = place.pgtt;
     walk.privileged = place.privileged;

@@ -102,6 +102,7 @@ static bool context_allows(struct model_unit *unit, const struct model_request *
         return fails(fault, 0x49, 0, out);
     if (!bit(c0, 4) && at == AT_PAGE)
         return fails(fault, 0x47, 0, out);
+    place->source_id = request->source_id;
     place->pasid = request->with_pasid ? request->pasid : (uint32_t)rid_pasid;
     place->privileged = request->with_pasid ? request->privileged : bit(place->context[1], 20);
     if (!request->with_pasid)
@@ -307,7 +308,7 @@ bool find_entry(struct model_unit *unit, const struct model_request *request, en
     if (!entry_allows(unit, request, place, fault, out))
         return false;
     if (!hit && cached) {
-        check_fetched(unit, address, place->entry, place);
+        check_fetched(unit, address, place);
         keep_entry(unit, request->source_id, place, false);
     }
     return true;
@@ -343,7 +344,7 @@ void split_begin(struct model_unit *unit)
 void split_continue(struct model_unit *unit)
 {
     struct split_fetch *s = &unit->split;
-    struct place place = { .pasid = s->pasid };
+    struct place place = { .source_id = s->request.source_id, .pasid = s->pasid };
     struct fault fault = { 0 };
 
     if (!memory_read(unit, s->address + 16 * s->pieces, unit->caps.c, s->word + 2 * s->pieces, 2)) {
@@ -362,6 +363,6 @@ void split_continue(struct model_unit *unit)
                   model_reason(fault.reason));
         return;
     }
-    check_fetched(unit, s->address, place.entry, &place);
+    check_fetched(unit, s->address, &place);
     keep_entry(unit, s->request.source_id, &place, false);
 }

@@ -252,6 +252,7 @@ void fault_queue(struct model_unit *unit, unsigned fsts_bit, unsigned info, uint
 
 /* entries.c: root, context, PASID directory and PASID-table entries */
 struct place {                  /* what the structures say about a request */
+    uint16_t source_id;
     uint64_t context[4];
     uint64_t entry[8];
     uint32_t pasid;             /* the request's or RID_PASID */
@@ -305,7 +306,7 @@ bool legacy_translate(struct model_unit *unit, const struct model_request *reque
 void page_response(struct model_unit *unit, const uint64_t *word);
 
 /* check.c: violations that only a look at entries and stores shows */
-void check_fetched(struct model_unit *unit, uint64_t address, const uint64_t *entry, const struct place *place);
+void check_fetched(struct model_unit *unit, uint64_t address, const struct place *place);
 void check_store(struct model_unit *unit, uint64_t address, unsigned bytes);
 void check_domain_done(struct model_unit *unit, const struct invalidation *what);
 void check_no_memory(struct model_unit *unit, const char *what, uint64_t address);

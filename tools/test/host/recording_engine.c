@@ -42,6 +42,44 @@ static int record(enum engine_call call)
     return engine.fail_error;
 }
 
+/* What is attached, in no order. */
+static struct attached {
+    const struct device *dev;
+    uint32_t pasid;
+    struct domain *d;
+    struct first_stage *f;
+} attached[32];
+
+static struct attached *find(const struct device *dev, uint32_t pasid)
+{
+    for (unsigned i = 0; i < sizeof(attached) / sizeof(attached[0]); i++)
+        if (attached[i].dev == dev && attached[i].pasid == pasid)
+            return &attached[i];
+    return NULL;
+}
+
+static void move(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+{
+    struct attached *a = find(dev, pasid);
+
+    if (a != NULL) {
+        *(a->f != NULL ? &a->f->users : &a->d->users) -= 1;
+        a->dev = NULL;
+    }
+    if (d == NULL && f == NULL)
+        return;
+    a = find(NULL, 0);
+    require(a != NULL, "too many attachments for the test");
+    *a = (struct attached){ dev, pasid, f != NULL ? f->parent : d, f };
+    *(f != NULL ? &f->users : &d->users) += 1;
+}
+
+static void detached(const struct device *dev)
+{
+    for (unsigned i = 0; i < sizeof(attached) / sizeof(attached[0]); i++)
+        require(attached[i].dev != dev, "a device goes that is attached");
+}
+
 bool engine_device_init(struct device *dev, char reason[160])
 {
     require(dev->owner != NULL && dev->context != NULL && dev->id != 0, "device without owner, context or id");
@@ -55,7 +93,9 @@ int engine_device_fini(struct device *dev)
 {
     int error = record(ENGINE_DEVICE_FINI);
 
-    return error != 0 ? error : engine_detach(dev);
+    if (error == 0)
+        detached(dev);
+    return error;
 }
 
 void engine_unit_info(const struct device *dev, struct unit_info *info)
@@ -132,38 +172,49 @@ void engine_first_stage_fini(struct first_stage *f)
     f->parent->users--;
 }
 
-static void move(struct device *dev, struct domain *d, struct first_stage *f)
-{
-    if (dev->first != NULL)
-        dev->first->users--;
-    else if (dev->domain != NULL)
-        dev->domain->users--;
-    dev->first = f;
-    dev->domain = f == NULL ? d : NULL;
-    if (f != NULL)
-        f->users++;
-    else if (d != NULL)
-        d->users++;
-}
-
-int engine_attach(struct device *dev, struct domain *d, struct first_stage *f)
+int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
     int error = record(ENGINE_ATTACH);
 
     if (error == 0 || engine.fail_damage == DAMAGE_DONE)
-        move(dev, d, f);
+        move(dev, pasid, d, f);
     else if (engine.fail_damage == DAMAGE_BLOCKED)
-        move(dev, NULL, NULL);
+        move(dev, pasid, NULL, NULL);
     return error;
 }
 
-int engine_detach(struct device *dev)
+int engine_detach(struct device *dev, uint32_t pasid)
 {
     int error = record(ENGINE_DETACH);
 
     if (error == 0)
-        move(dev, NULL, NULL);
+        move(dev, pasid, NULL, NULL);
     return error;
+}
+
+void engine_attached(const struct device *dev, uint32_t pasid, struct domain **d, struct first_stage **f)
+{
+    const struct attached *a = find(dev, pasid);
+
+    *d = a != NULL ? a->d : NULL;
+    *f = a != NULL ? a->f : NULL;
+}
+
+bool engine_next_attached(const struct device *dev, uint32_t *pasid)
+{
+    const struct attached *next = NULL;
+
+    for (unsigned i = 0; i < sizeof(attached) / sizeof(attached[0]); i++)
+        if (attached[i].dev == dev && attached[i].pasid >= *pasid && (next == NULL || attached[i].pasid < next->pasid))
+            next = &attached[i];
+    if (next != NULL)
+        *pasid = next->pasid;
+    return next != NULL;
+}
+
+void engine_stop(struct device *dev)
+{
+    (void)dev;
 }
 
 int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)

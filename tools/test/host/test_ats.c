@@ -90,9 +90,9 @@ static int teardown(void **state)
     host_config_hook = NULL;
     fake.deaf[0] = fake.deaf[1] = 0;
     if (dev.unit)
-        assert_int_equal(engine_detach(&dev), 0);
+        assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     if (other.unit)
-        assert_int_equal(engine_detach(&other), 0);
+        assert_int_equal(engine_detach(&other, ENGINE_NO_PASID), 0);
     return fake_units_free(state);
 }
 
@@ -157,7 +157,7 @@ static void start_nested(void)
     make_domain(&domain, &dev, true);
     first = (struct first_stage){ .parent = &domain, .pgtbl = 0x123000, .levels = 4 };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     fake_forget();
     host_log_clear();
 }
@@ -174,7 +174,7 @@ static void test_off_unless_asked_for(void **state)
     assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_OFF));
     assert_false(context_word(DEVICE) & 4);
     make_domain(&domain, &dev, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_false(ats_is_on(DEVICE));
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, 0, 64 * MB), 0);
@@ -267,9 +267,9 @@ static void test_sidp_forbids_nested(void **state)
     make_domain(&domain, &dev, true);
     first = (struct first_stage){ .parent = &domain, .pgtbl = 0x123000, .levels = 4 };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
-    assert_int_equal(engine_attach(&dev, NULL, &first), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EINVAL);
     assert_true(host_log_has("does not allow nested translation for device 32 (SIDP)"));
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
 }
 
 /* PWSNP=0: the walk does not see caches, so the table is written back, and one that is not cannot be used. */
@@ -285,11 +285,11 @@ static void test_sidp_forbids_snooping_walks(void **state)
     make_domain(&domain2, &other, false);
     assert_false(domain.table.coherent);
     assert_true(domain2.table.coherent);
-    assert_int_equal(engine_attach(&dev, &domain2, NULL), -NIDUS_EINVAL);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain2, NULL), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_word(DEVICE, 1) & (3 << 23), 2 << 23);
     /* The same DID would mean the same PWSNP: the other gets one of its own. */
-    assert_int_equal(engine_attach(&other, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_word(0x30, 1) & (3 << 23), 3 << 23);
     assert_int_not_equal(pasid_word(0x30, 1) & 0xffff, pasid_word(DEVICE, 1) & 0xffff);
     fake_forget();
@@ -305,7 +305,7 @@ static void test_sidp_forbids_snooping_pages(void **state)
     start();
     assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_OFF));
     make_domain(&domain, &dev, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_word(DEVICE, 1) & (3 << 23), 1 << 23);
 }
 
@@ -334,13 +334,13 @@ static void test_order_of_on_and_off(void **state)
     host_config_hook = look_at_order;
     seen = false;
     assert_false(ats_is_on(DEVICE));
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_true(seen && was_ready && ats_is_on(DEVICE));
     seen = was_ready = false;
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_true(seen && was_ready && !ats_is_on(DEVICE));
     /* PASID cache, IOTLB, then the device's: 7.2. */
-    assert_int_equal(fake_found(qi_pasid_domain(1)), 0);
+    assert_int_equal(fake_found(qi_pasid_one(1, 0)), 0);
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 1);
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), 2);
     assert_int_equal(fake.dones, 3);
@@ -373,7 +373,7 @@ static void test_second_stage_under_a_first(void **state)
     (void)state;
     start_nested();
     assert_int_equal(engine_domain_unmap(&domain, 0, 2 * MB), 0);
-    assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
+    assert_int_equal(fake_found(qi_iotlb_pages(1, 0, 18)), 0);
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), 1);
 }
 
@@ -384,7 +384,7 @@ static void test_second_stage_alone(void **state)
     start();
     assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_ON));
     make_domain(&domain, &dev, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, 0, 2 * MB), 0);
     assert_int_equal(fake_found(qi_iotlb_pages(1, 0, 18)), 0);
@@ -397,7 +397,7 @@ static void test_unit_without_throttling(void **state)
     (void)state;
     fake_set64(REG_ECAP, fake_get64(REG_ECAP) & ~(1ULL << 41));
     start_nested();
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_true(fake_found(qi_device_tlb((struct qi_device){ .source_id = DEVICE }, 0, QI_ALL)) >= 0);
 }
 
@@ -423,11 +423,11 @@ static void test_virtual_function(void **state)
     assert_int_equal(unit_physical_function(0, 0x0100), 0x0100);
     assert_true(assign(&dev, 0x0182, guest, IOMMU_ATS_ON));
     make_domain(&domain, &dev, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_true(ats_is_on(0x0182));
     assert_false(ats_is_on(0x0100));
     fake_forget();
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_true(fake_found(qi_device_tlb((struct qi_device){ 0x0182, 0x0100, 4 }, 0, QI_ALL)) >= 0);
 }
 
@@ -440,8 +440,8 @@ static void start_two(void)
     assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_TRUST));
     assert_true(assign(&other, OTHER, guest, IOMMU_ATS_TRUST));
     make_domain(&domain, &dev, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
-    assert_int_equal(engine_attach(&other, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
     host_log_clear();
 }
@@ -494,8 +494,8 @@ static void unanswered(bool refetches)
     assert_int_equal(fake.unanswered, 1);
     assert_int_equal(times(qi_device_tlb(to_other, 0, QI_ALL)), 1);
     /* It can be attached again, without ATS. */
-    assert_int_equal(engine_detach(&dev), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_false(ats_is_on(DEVICE));
 }
 
@@ -545,7 +545,7 @@ static void test_detach_of_a_device_that_does_not_answer(void **state)
     (void)state;
     start_two();
     fake.deaf[0] = DEVICE;
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     is_shut_out(&dev, DEVICE);
     assert_int_equal(pasid_word(DEVICE, 0), 0);
     assert_int_equal(engine_device_fini(&dev), 0);

@@ -105,8 +105,8 @@ static void start(const char *preset, const struct model_freedom *freedom, uint6
     }
     first = (struct first_stage){ .parent = &domain, .pgtbl = TABLES, .levels = 4 };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
-    assert_int_equal(engine_attach(&other, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, NULL, &first), 0);
     assert_int_equal(model_violations(model), 0);
     host_pause_hook = devices_go_on;
 }
@@ -173,10 +173,10 @@ static void step(void)
     case 2: change_leaf(page); break;
     case 3:
         if (!pick(20)) { /* what the device kept is gone when it is attached again */
-            assert_int_equal(engine_detach(&dev), 0);
+            assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
             for (unsigned i = 0; i < 20; i++)
                 change_leaf(pick(PAGES));
-            assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+            assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
         }
         break;
     default: look(pick(2) ? DEVICE : OTHER, page, pick(4)); break;

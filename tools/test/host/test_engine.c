@@ -74,10 +74,19 @@ static int teardown(void **state)
         u->dead = false;
     domain.owner = guest;
     if (dev.unit)
-        assert_int_equal(engine_detach(&dev), 0);
+        assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     if (dev2.unit)
-        assert_int_equal(engine_detach(&dev2), 0);
+        assert_int_equal(engine_detach(&dev2, ENGINE_NO_PASID), 0);
     return fake_units_free(state);
+}
+
+/* The second stage that dev's requests without PASID go through. */
+static struct domain *attached_to(const struct device *d)
+{
+    struct first_stage *f;
+    struct domain *to;
+    engine_attached(d, ENGINE_NO_PASID, &to, &f);
+    return to;
 }
 
 static void start(enum iommu_errata_policy errata)
@@ -320,7 +329,7 @@ static void test_fini_gives_all_back(void **state)
 {
     (void)state;
     start_with_device();
-    assert_int_equal(guest->bytes_used, 2 * 4096);
+    assert_int_equal(guest->bytes_used, 3 * 4096); /* a directory; a table and what nidus knows of it */
     assert_int_equal(engine_device_fini(&dev), 0);
     assert_int_equal(context_of(DEVICE)[0], 0);
     assert_int_equal(fake_found(qi_context_device(DEVICE)), 0);
@@ -366,7 +375,7 @@ static void test_second_stage_entry(void **state)
     (void)state;
     start_with_device();
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     const uint64_t *e = pasid_entry_of(DEVICE);
     assert_int_equal(e[0], 1 | 2 << 2 | 2 << 6 | platform_phys(domain.table.root)); /* P, AW 48, PGTT 010 */
     assert_int_equal(e[1], 1 | 1 << 23 | 1 << 24);                                  /* DID 1, PWSNP, PGSNP */
@@ -383,7 +392,7 @@ static void test_nested_entry(void **state)
     make_domain(&domain, true);
     first = (struct first_stage){ .parent = &domain, .pgtbl = 0x123000, .levels = 5, .sre = true, .eafe = true, .wpe = true };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     const uint64_t *e = pasid_entry_of(DEVICE);
     assert_int_equal(e[0], 1 | 2 << 2 | 3 << 6 | platform_phys(domain.table.root)); /* PGTT 011 */
     assert_int_equal(e[1], 1 | 1 << 23 | 1 << 24);
@@ -400,7 +409,7 @@ static void test_unit_that_does_not_snoop(void **state)
     fake_set64(REG_ECAP, ECAP_ALL & ~(1ULL | 1 << 7 | 1ULL << 48));
     start_with_device();
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_entry_of(DEVICE)[1], 1);
     assert_false(domain.table.coherent);
     uint64_t context = host_walk64((fake_get64(0x20) & ~0xfffULL) + 0, false);
@@ -410,7 +419,7 @@ static void test_unit_that_does_not_snoop(void **state)
     uint64_t table = host_walk64(directory & ~0xfffULL, false);
     assert_int_equal(table & 1, 1);
     assert_int_equal(host_walk64(table & ~0xfffULL, false), pasid_entry_of(DEVICE)[0]);
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_int_equal(host_walk64(table & ~0xfffULL, false), 0);
 }
 
@@ -434,13 +443,13 @@ static void test_present_last(void **state)
     start_with_device();
     make_domain(&domain, true);
     make_first(0x123000);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     watched = pasid_entry_of(DEVICE);
     memcpy(final, watched, sizeof final);
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     seen_absent = true;
     host_store_hook = watch;
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     host_store_hook = NULL;
     assert_memory_equal(watched, final, sizeof final);
 }
@@ -453,18 +462,18 @@ static void test_detach(void **state)
     start_with_device();
     make_domain(&domain, true);
     make_first(0x123000);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     fake_forget();
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_int_equal(fake.tail_writes, 1);
-    assert_int_equal(fake_found(qi_pasid_domain(1)), 0);
+    assert_int_equal(fake_found(qi_pasid_one(1, 0)), 0);
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 1);
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(pasid_entry_of(DEVICE)[i], 0);
     assert_false(host_function(0, DEVICE)->bus_master);
     assert_int_equal(first.users, 0);
-    assert_null(first.attachments);
-    assert_int_equal(engine_detach(&dev), 0); /* nothing attached */
+    assert_null(first.bindings);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0); /* nothing attached */
     engine_first_stage_fini(&first);
     assert_int_equal(domain.users, 0);
     engine_domain_fini(&domain);
@@ -481,15 +490,15 @@ static void test_domain_ids(void **state)
     make_domain(&domain, true);
     make_domain(&other, false);
     make_first(0x123000);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
-    assert_int_equal(engine_attach(&dev2, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev2, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_entry_of(DEVICE)[1] & 0xffff, 1);
     assert_int_equal(pasid_entry_of(DEVICE + 1)[1] & 0xffff, 1);
-    assert_int_equal(engine_attach(&dev2, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev2, ENGINE_NO_PASID, NULL, &first), 0);
     assert_int_equal(pasid_entry_of(DEVICE + 1)[1] & 0xffff, 2);
-    assert_int_equal(engine_attach(&dev, &other, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &other, NULL), 0);
     assert_int_equal(pasid_entry_of(DEVICE)[1] & 0xffff, 3);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(pasid_entry_of(DEVICE)[1] & 0xffff, 1);
 }
 
@@ -500,13 +509,13 @@ static void test_no_domain_id_left(void **state)
     start_with_device();
     make_domain(&domain, false);
     make_domain(&other, false);
-    assert_int_equal(engine_attach(&dev, &other, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &other, NULL), 0);
     for (unsigned i = 2; i < 16; i++)
         assert_int_equal(unit_did_alloc(dev.unit), i);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), -NIDUS_ENOSPC);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_ENOSPC);
     assert_int_equal(pasid_entry_of(DEVICE)[1] & 0xffff, 1);   /* the old one goes on */
     assert_true(pasid_entry_of(DEVICE)[0] & 1);
-    assert_ptr_equal(dev.domain, &other);
+    assert_ptr_equal(attached_to(&dev), &other);
 }
 
 /* A refused replace leaves entry, caches and records as they were. */
@@ -516,28 +525,28 @@ static void test_refused_replace(void **state)
     start_with_device();
     make_domain(&domain, true);
     make_domain(&other, false);
-    assert_int_equal(engine_attach(&dev, &other, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &other, NULL), 0);
     uint64_t before[8];
     memcpy(before, pasid_entry_of(DEVICE), sizeof before);
     fake_forget();
     make_first(0x123000);
     first.pgtbl = 1ULL << 48;
-    assert_int_equal(engine_attach(&dev, NULL, &first), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EINVAL);
     first.pgtbl = 0x123000;
     domain.table.levels = 3; /* the unit has 4 and 5 */
-    assert_int_equal(engine_attach(&dev, NULL, &first), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EINVAL);
     domain.table.levels = 4;
     domain.owner = host_guest("thief", 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     domain.owner = guest;
     host_fail_allocation(1);
-    assert_int_equal(engine_attach(&dev, NULL, &first), -NIDUS_ENOMEM);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_ENOMEM);
     assert_memory_equal(pasid_entry_of(DEVICE), before, sizeof before);
     assert_int_equal(fake.dones, 0);
-    assert_ptr_equal(dev.domain, &other);
+    assert_ptr_equal(attached_to(&dev), &other);
     assert_true(host_function(0, DEVICE)->bus_master);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
-    assert_int_equal(fake_found(qi_pasid_domain(1)), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
+    assert_int_equal(fake_found(qi_pasid_one(1, 0)), 0);
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 1);
 }
 
@@ -573,7 +582,7 @@ static void test_unit_without_nesting(void **state)
     start_with_device();
     assert_int_equal(engine_domain_init(&domain, &dev, true, guest), -NIDUS_EOPNOTSUPP);
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     engine_unit_info(&dev, &info);
     assert_false(info.nested);
     assert_int_equal(info.ecap, ECAP_ALL & ~(1ULL << 26));
@@ -601,15 +610,15 @@ static void test_unmap_invalidates_every_child(void **state)
     assign(&dev2, DEVICE + 1);
     make_domain(&domain, true);
     make_first(0x123000);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);        /* DID 1 */
-    assert_int_equal(engine_attach(&dev2, NULL, &first), 0);        /* DID 2 */
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);        /* DID 1 */
+    assert_int_equal(engine_attach(&dev2, ENGINE_NO_PASID, NULL, &first), 0);        /* DID 2 */
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, 4 * MB, 2 * MB), 0);
     assert_int_equal(fake.tail_writes, 1);
     assert_int_equal(fake.dones, 2);
     /* The largest leaf, 1 GiB, may have been cut: all of it. */
     assert_true(fake_found(qi_iotlb_pages(1, 0, 18)) >= 0);
-    assert_true(fake_found(qi_iotlb_domain(2)) >= 0);
+    assert_true(fake_found(qi_iotlb_pages(2, 0, 18)) >= 0);
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, 1ULL << 33, 2 * MB), 0); /* nothing was mapped */
     assert_int_equal(fake.dones, 0);
@@ -623,7 +632,7 @@ static void test_unmap_of_more_than_one_block(void **state)
     start_with_device();
     make_domain(&domain, false);
     assert_int_equal(engine_domain_map(&domain, 0x3fe00000, 0x3fe00000, 4 * MB, RW), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, 0x3fe00000, 4 * MB), 0); /* on both sides of 1 GiB: AM 19 > MAMV */
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
@@ -639,7 +648,7 @@ static void test_caching_mode(void **state)
     assert_true(fake_found(qi_context_device(DEVICE)) >= 0);
     make_domain(&domain, false);
     fake_forget();
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_true(fake_found(qi_pasid_domain(0)) >= 0);
     fake_forget();
     assert_int_equal(engine_domain_map(&domain, 1ULL << 32, 0x1000, 4096, RW), 0);
@@ -652,16 +661,16 @@ static void test_unmap_without_an_answer(void **state)
     (void)state;
     start_with_device();
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     uint64_t live = host_pages_live();
     fake.silent = true;
     assert_int_equal(engine_domain_unmap(&domain, 0, 64 * MB), -NIDUS_EIO);
     assert_int_equal(host_pages_live(), live);
-    assert_int_equal(engine_detach(&dev), -NIDUS_EIO);
-    assert_ptr_equal(dev.domain, &domain);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), -NIDUS_EIO);
+    assert_ptr_equal(attached_to(&dev), &domain);
     assert_int_equal(domain.users, 1);
     assert_int_equal(engine_device_fini(&dev), -NIDUS_EIO);
-    assert_int_equal(engine_attach(&dev, &other, NULL), -NIDUS_EIO);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &other, NULL), -NIDUS_EIO);
     assert_false(host_function(0, DEVICE)->bus_master);
 }
 
@@ -693,7 +702,7 @@ static void test_invalidated_ranges(void **state)
     struct engine_range all = { 0, UINT64_MAX, false };
     assert_int_equal(engine_invalidate(&first, &all, 1), 0);
     assert_int_equal(fake.dones, 0); /* in use nowhere */
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
 
     invalidated(0x5000, 1, true, 1);
     invalidated(0x200000, 512, false, 1);
@@ -719,7 +728,7 @@ static void test_many_ranges_are_one_submission(void **state)
     start_with_device();
     make_domain(&domain, true);
     make_first(0x123000);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     for (unsigned i = 0; i < 512; i++)
         ranges[i] = (struct engine_range){ i * 0x10000ULL, 1, true };
     fake_forget();
@@ -833,7 +842,7 @@ static void test_second_stage_fault(void **state)
     (void)state;
     start_with_device();
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fault(0x7f00000000, 0x79, true);
     failed_at(NIDUS_FAULT_STAGE_SECOND, 3, 0, 0x7f00000000);
 }
@@ -853,7 +862,7 @@ static void test_nested_faults(void **state)
     start_with_device();
     make_domain(&domain, true);
     make_first(MB);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
 
     make_tables(0);
     fault(0, 0x71, true);
@@ -900,7 +909,7 @@ static void test_read_only_table_page(void **state)
     assert_int_equal(engine_domain_init(&domain, &dev, true, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 4 * MB, STAGE2_READ), 0);
     make_first(MB);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     make_tables(0x200000 | 0x67);
     guest_word(MB + 0x1000, (MB + 0x2000) | 0x07);      /* A clear */
     fault(0, 0x77, true);

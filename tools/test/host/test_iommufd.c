@@ -1038,7 +1038,7 @@ static void nidus_checks_the_second_reserved_word(void **state)
 static void paging_flags_that_nidus_lacks_are_eopnotsupp(void **state)
 {
     const uint32_t flags[] = {
-        NIDUS_HWPT_ALLOC_DIRTY_TRACKING, NIDUS_HWPT_FAULT_ID_VALID, NIDUS_HWPT_ALLOC_PASID, 16, 1u << 31,
+        NIDUS_HWPT_ALLOC_DIRTY_TRACKING, NIDUS_HWPT_FAULT_ID_VALID, 16, 1u << 31,
         NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID,
     };
 
@@ -1088,7 +1088,8 @@ static void nested_flags_are_eopnotsupp(void **state)
         struct nidus_hwpt_alloc a = nested_request(parent);
 
         a.flags = 1u << bit;
-        assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
+        if (a.flags != NIDUS_HWPT_ALLOC_PASID)
+            assert_int_equal(hwpt_alloc(a), -NIDUS_EOPNOTSUPP);
     }
 }
 
@@ -1242,6 +1243,16 @@ static struct device *engine_device(uint32_t id)
     return &((struct assigned *)object_get(context, id, OBJECT_DEVICE))->device;
 }
 
+/* The second stage that its requests without PASID go through. */
+static struct domain *domain_of(uint32_t id)
+{
+    struct first_stage *first;
+    struct domain *domain;
+
+    engine_attached(engine_device(id), ENGINE_NO_PASID, &domain, &first);
+    return domain;
+}
+
 static void attach_of_an_ioas_makes_one_automatic_hwpt_for_all(void **state)
 {
     uint32_t first, second;
@@ -1251,7 +1262,7 @@ static void attach_of_an_ioas_makes_one_automatic_hwpt_for_all(void **state)
     assert_int_not_equal(first, ram_ioas);
     assert_int_equal(attach(other_device, ram_ioas, &second), 0);
     assert_int_equal(first, second);
-    assert_ptr_equal(engine_device(device_id)->domain, engine_device(other_device)->domain);
+    assert_ptr_equal(domain_of(device_id), domain_of(other_device));
     assert_int_equal(destroy(first), -NIDUS_EBUSY);
     assert_int_equal(detach(device_id), 0);
     assert_int_equal(destroy(first), -NIDUS_EBUSY);
@@ -1348,7 +1359,11 @@ static void attach_checks(void **state)
     a.flags = 2;
     assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL);
     a.flags = NIDUS_VFIO_ATTACH_PASID;
-    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EOPNOTSUPP);
+    a.argsz = 15;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL);
+    a.argsz = 16;
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, RAM - 12, &a, 12, device_id), -NIDUS_EFAULT);
+    assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_EINVAL); /* PASID 0 */
     a.flags = 0;
     a.pt_id = 99;
     assert_int_equal(call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id), -NIDUS_ENOENT);
@@ -1372,7 +1387,101 @@ static void detach_of_what_is_not_attached_succeeds(void **state)
     d = (struct nidus_vfio_detach){ .argsz = 12, .flags = 2 };
     assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EINVAL);
     d.flags = NIDUS_VFIO_DETACH_PASID;
-    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EINVAL); /* PASID 0 */
+    d.pasid = 5;
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), 0);
+    d.argsz = 11;
+    assert_int_equal(call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, 12, device_id), -NIDUS_EINVAL);
+}
+
+/* PASIDs --------------------------------------------------------------------------------------------- */
+
+static int64_t attach_pasid(uint32_t pasid, uint32_t pt)
+{
+    struct nidus_vfio_attach a = { .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = pt, .pasid = pasid };
+    return call_at(NIDUS_CALL_ATTACH, PAYLOAD, &a, sizeof(a), device_id);
+}
+
+static int64_t detach_pasid(uint32_t pasid)
+{
+    struct nidus_vfio_detach d = { .argsz = 12, .flags = NIDUS_VFIO_DETACH_PASID, .pasid = pasid };
+    return call_at(NIDUS_CALL_DETACH, PAYLOAD, &d, sizeof(d), device_id);
+}
+
+static uint32_t hwpt_with(uint32_t pt, uint32_t flags)
+{
+    uint32_t id;
+
+    assert_int_equal(alloc_paging(pt, flags, &id), 0);
+    return id;
+}
+
+static uint32_t nested_with(uint32_t parent, uint32_t flags)
+{
+    struct nidus_hwpt_alloc a = nested_request(parent);
+
+    a.flags = flags;
+    platform_guest_write(guest, DATA, &good_s1, sizeof(good_s1));
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_ALLOC, a), 0);
+    return a.out_hwpt_id;
+}
+
+/* iommufd_device_pasid.pasid_attach of Linux's own tests, facts 5, items 76 to 88. */
+static void pasids_are_attached_where_all_hwpts_were_made_for_them(void **state)
+{
+    uint32_t plain = hwpt_with(ram_ioas, 0), with = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID);
+    uint32_t parent = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_PASID);
+    uint32_t nested = nested_with(parent, NIDUS_HWPT_ALLOC_PASID), other = nested_with(parent, 0);
+
+    (void)state;
+    assert_int_equal(detach_pasid(7), 0);                       /* nothing there */
+    assert_int_equal(attach(device_id, plain, NULL), 0);
+    assert_int_equal(attach_pasid(7, nested), -NIDUS_EINVAL);   /* what is without PASID was not made for it */
+    assert_int_equal(attach(device_id, with, NULL), 0);
+    assert_int_equal(attach_pasid(7, other), -NIDUS_EINVAL);
+    assert_int_equal(attach_pasid(7, ram_ioas), -NIDUS_EINVAL);
+    assert_int_equal(attach_pasid(7, 99), -NIDUS_ENOENT);
+    assert_int_equal(engine.count[ENGINE_ATTACH], 2);
+    assert_int_equal(attach_pasid(7, nested), 0);
+    assert_int_equal(destroy(nested), -NIDUS_EBUSY);
+    assert_int_equal(attach(device_id, plain, NULL), -NIDUS_EINVAL);
+    assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_EINVAL);
+    assert_int_equal(attach(device_id, nested, NULL), 0);
+    assert_int_equal(attach_pasid(7, with), 0);                 /* replace */
+    assert_int_equal(attach_pasid(1, nested), 0);
+    assert_int_equal(detach(device_id), 0);
+    assert_int_equal(destroy(nested), -NIDUS_EBUSY);
+    assert_int_equal(detach_pasid(1), 0);
+    assert_int_equal(destroy(nested), 0);
+    assert_int_equal(destroy(with), -NIDUS_EBUSY);
+    assert_true(iommu_context_block(context));                  /* with all its PASIDs */
+    assert_int_equal(destroy(with), 0);
+    assert_int_equal(destroy(plain), 0);
+    assert_int_equal(destroy(other), 0);
+    assert_int_equal(destroy(parent), 0);
+}
+
+static void a_failed_replace_of_a_pasid_keeps_the_old_attachment(void **state)
+{
+    uint32_t with = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID), next = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID);
+
+    (void)state;
+    assert_int_equal(attach_pasid(7, with), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_ENOMEM, DAMAGE_NONE);
+    assert_int_equal(attach_pasid(7, next), -NIDUS_ENOMEM);
+    assert_int_equal(destroy(with), -NIDUS_EBUSY);
+    assert_int_equal(destroy(next), 0);
+    assert_int_equal(detach_pasid(7), 0);
+}
+
+static void hw_info_tells_the_width_of_pasids(void **state)
+{
+    struct nidus_hw_info info = info_request(24);
+
+    (void)state;
+    engine.unit.pasid_bits = 20;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.out_max_pasid_log2, 20);
 }
 
 /* HWPT_INVALIDATE ------------------------------------------------------------------------------------ */
@@ -1703,14 +1812,16 @@ static void block_detaches_every_device(void **state)
     assert_int_equal(attach(other_device, ram_ioas, NULL), 0);
     engine_fail(ENGINE_DETACH, 1, -NIDUS_EIO, DAMAGE_NONE);
     assert_false(iommu_context_block(context));
-    assert_null(engine_device(other_device)->domain); /* the others are blocked all the same */
+    assert_null(domain_of(other_device)); /* the others are blocked all the same */
     assert_true(iommu_context_block(context));
-    assert_null(engine_device(device_id)->first);
+    assert_null(domain_of(device_id));
 }
 
 /* What a dead unit may still walk is never freed: here the test frees it, to see that it was there. */
 static void tables_of_a_unit_that_does_not_answer_are_not_given_back(void **state)
 {
+    struct first_stage *first;
+    struct domain *domain;
     struct paging *p;
     struct device *d;
 
@@ -1718,11 +1829,12 @@ static void tables_of_a_unit_that_does_not_answer_are_not_given_back(void **stat
     start(true);
     assert_int_equal(attach(device_id, ram_ioas, NULL), 0);
     d = engine_device(device_id);
-    p = (struct paging *)((struct assigned *)object_get(context, device_id, OBJECT_DEVICE))->attached;
+    p = (struct paging *)((char *)domain_of(device_id) - offsetof(struct paging, domain));
     engine_fail(ENGINE_DETACH, 1, -NIDUS_EIO, DAMAGE_NONE);
     iommu_context_destroy(context);
     assert_true(host_log_has("never given back"));
-    assert_ptr_equal(d->domain, &p->domain);
+    engine_attached(d, ENGINE_NO_PASID, &domain, &first);
+    assert_ptr_equal(domain, &p->domain);
     assert_true(host_pages_live() > 0);
     engine_fault_sink(d, &(struct nidus_fault){ 0 });
     engine_fault_lost(d);
@@ -2108,6 +2220,9 @@ int main(void)
         TEST(an_automatic_hwpt_that_the_unit_cannot_walk_is_passed_over),
         TEST(attach_again_replaces),
         TEST(a_failed_replace_keeps_the_old_attachment),
+        TEST(pasids_are_attached_where_all_hwpts_were_made_for_them),
+        TEST(a_failed_replace_of_a_pasid_keeps_the_old_attachment),
+        TEST(hw_info_tells_the_width_of_pasids),
         TEST(references_follow_what_a_broken_unit_did),
         TEST(attach_checks),
         TEST(detach_of_what_is_not_attached_succeeds),

@@ -86,7 +86,7 @@ static void start(uint64_t ecap)
         fail_msg("refused: %s", reason);
     assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 64 * MB, RW), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     host_log_clear();
     fake_forget();
     takens = losses = 0;
@@ -107,7 +107,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     host_config_hook = NULL;
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     return fake_units_free(state);
 }
 
@@ -299,7 +299,7 @@ static void test_order_of_off(void **state)
     (void)state;
     memset(order, 0, sizeof order);
     host_config_hook = note_order;
-    assert_int_equal(engine_detach(&dev), 0);
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_string_equal(order, "pa");
     assert_false(context_word() & 16);
     assert_int_equal(fake_found(qi_fence()), 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "iommu/registers.h"
+#include "iommu/tables.h"
 #include "iommu/unit.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/fake_unit.h"
@@ -48,9 +49,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     if (dev.unit)
-        assert_int_equal(engine_detach(&dev), 0);
+        assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     if (other.unit)
-        assert_int_equal(engine_detach(&other), 0);
+        assert_int_equal(engine_detach(&other, ENGINE_NO_PASID), 0);
     for (struct unit *u = units; u; u = u->next)
         while (u->devices && !u->devices->owner) { /* nidus's own: each is the first member of what was allocated */
             struct device *kept = u->devices;
@@ -110,6 +111,14 @@ static void does_not_reach(const struct domain *d, uint64_t address)
 
 /* Nobody's ------------------------------------------------------------------------------------------- */
 
+static const struct domain *attached_to(const struct device *dev)
+{
+    struct first_stage *f;
+    struct domain *d;
+    engine_attached(dev, ENGINE_NO_PASID, &d, &f);
+    return d;
+}
+
 static void test_kept_with_its_memory_and_nothing_else(void **state)
 {
     (void)state;
@@ -119,10 +128,10 @@ static void test_kept_with_its_memory_and_nothing_else(void **state)
     const struct device *kept = units->devices;
     assert_null(kept->owner);
     assert_int_equal(entry_of(DEVICE)[0] & 0x1c1, 1 | 2 << 6); /* P, second stage */
-    reaches(kept->domain, BASE, BASE);
-    reaches(kept->domain, LIMIT, LIMIT);
-    does_not_reach(kept->domain, BASE - 1);
-    does_not_reach(kept->domain, LIMIT + 1);
+    reaches(attached_to(kept), BASE, BASE);
+    reaches(attached_to(kept), LIMIT, LIMIT);
+    does_not_reach(attached_to(kept), BASE - 1);
+    does_not_reach(attached_to(kept), LIMIT + 1);
     assert_true(host_function(0, DEVICE)->bus_master);
     assert_null(entry_of(OTHER));
     fake_fault(0x1000, DEVICE, 0x79, false);
@@ -135,7 +144,7 @@ static bool translating;
 
 static void look_at_entry(volatile void *entry, unsigned bytes)
 {
-    if (bytes != 16 || !units || !units->devices || entry != units->devices->pasid_table || !(*(volatile uint64_t *)entry & 1))
+    if (bytes != 16 || !units || !units->devices || entry != pasid_entry(units->devices, ENGINE_NO_PASID) || !(*(volatile uint64_t *)entry & 1))
         return;
     present++;
     translating = fake_get32(REG_GSTS) & 0x80000000;
@@ -224,8 +233,7 @@ static void test_no_memory_to_keep_it(void **state)
         while (units && units->devices) {
             struct device *kept = units->devices;
             units->devices = kept->next;
-            if (kept->domain)
-                engine_detach(kept);
+            engine_detach(kept, ENGINE_NO_PASID);
             platform_free(NULL, kept, sizeof(struct device) + sizeof(struct domain));
         }
         fake_units_free(state);
@@ -256,18 +264,18 @@ static void test_mapped_for_that_device_only(void **state)
     assert_int_equal(entry_of(DEVICE)[0], 0);
     assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 64 * MB, RW), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     reaches(&domain, BASE, BASE);
     reaches(&domain, LIMIT, LIMIT);
     does_not_reach(&domain, LIMIT + 1);
     reaches(&domain, 0x1000, host_guest_hpa(guest, 0x1000));
     /* … and the other one has a table of its own, without it. */
-    assert_int_equal(engine_attach(&other, &domain, NULL), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     assert_true(host_log_has("one with a device's RMRR is for that device alone"));
     assert_int_equal(engine_domain_init(&domain2, &other, false, guest), 0);
     does_not_reach(&domain2, BASE);
-    assert_int_equal(engine_attach(&other, &domain2, NULL), 0);
-    assert_int_equal(engine_attach(&dev, &domain2, NULL), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain2, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain2, NULL), -NIDUS_EINVAL);
     /* What the guest maps cannot replace it. */
     assert_int_equal(engine_domain_map(&domain, BASE, host_guest_hpa(guest, 0), PAGE_SIZE, RW), -NIDUS_EEXIST);
 }

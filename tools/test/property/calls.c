@@ -97,16 +97,16 @@ void bad_call(struct guest_ *g)
 {
     struct device_ *d = device_of(g);
     struct space *s = some_space(g);
-    struct nidus_vfio_attach attach = { .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = s->id, .pasid = 1 };
+    struct nidus_vfio_attach attach = { .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = s->id, .pasid = (uint32_t)below(4) };
     struct nidus_ioas_map map = { .size = sizeof map, .flags = 7, .ioas_id = s->id, .user_va = DATA, .length = K4, .iova = 0xfee00000 - K4 * below(2) };
     struct nidus_ioas_unmap unmap = { .size = sizeof unmap, .ioas_id = s->id, .iova = below(1 << 20), .length = 0 };
-    struct nidus_hwpt_alloc alloc = { .size = sizeof alloc, .flags = 1u << (1 + below(31)), .dev_id = d ? d->id : 1, .pt_id = s->id };
+    struct nidus_hwpt_alloc alloc = { .size = sizeof alloc, .flags = 1u << (4 + below(28)), .dev_id = d ? d->id : 1, .pt_id = s->id };
     uint8_t noise[48];
 
     note("bad call");
     switch (below(9)) {
     case 0:
-        expect_error(call(g, NIDUS_CALL_ATTACH, &attach, sizeof attach, d ? d->id : 1), "attaching a PASID");
+        expect_error(call(g, NIDUS_CALL_ATTACH, &attach, sizeof attach, d ? d->id : 1), "attaching a PASID to an IOAS");
         break;
     case 1:
         attach.flags = 0;

@@ -5,15 +5,15 @@
 
 #include "property.h"
 
-static uint64_t address_for(struct device_ *d)
+static uint64_t address_for(struct use *use)
 {
-    const struct hwpt *h = d->hwpt;
+    const struct hwpt *h = use->hwpt;
 
-    if (d->changing && d->next && percent(50))
-        h = d->next;
+    if (use->changing && use->next && percent(50))
+        h = use->next;
     if (h && h->nested)
         return percent(97) ? tree_address(h->tree) : 1ULL << below(64);
-    return percent(97) ? space_address(h ? h->space : &d->guest->space[below(SPACES)]) : 1ULL << below(64);
+    return percent(97) ? space_address(h ? h->space : &use->device->guest->space[below(SPACES)]) : 1ULL << below(64);
 }
 
 static bool in_tables(uint64_t gpa)
@@ -115,21 +115,22 @@ static void check_data(struct device_ *d, const struct model_request *r, const s
         wrong(d, r, p, result, "the data is not what memory holds");
 }
 
-static bool is_settled(const struct device_ *d)
+static bool is_settled(const struct use *use)
 {
-    return d->hwpt && d->hwpt->nested && !d->hwpt->stales && !d->changing && !d->hwpt->space->changing;
+    return use->hwpt && use->hwpt->nested && !use->hwpt->stales && !use->changing && !use->hwpt->space->changing;
 }
 
-static void one_page(struct device_ *d, struct model_request *r, uint64_t address, unsigned size)
+static void one_page(struct use *use, struct model_request *r, uint64_t address, unsigned size)
 {
+    struct device_ *d = use->device;
     struct page p = { .address = address, .size = size };
     struct model_result result;
     uint64_t data = below(1ULL << 31) << (size == 8 ? 32 : 0) | (below(1ULL << 31) & ~1ULL);
 
-    expect(d, r, address, size == 0, &p.allowed);
+    expect(use, r, address, size == 0, &p.allowed);
     if (r->access != MODEL_READ && !may_write(&p.allowed)) {
         r->access = MODEL_READ;
-        expect(d, r, address, size == 0, &p.allowed);
+        expect(use, r, address, size == 0, &p.allowed);
     }
     if (address % 8 == 0 && r->access != MODEL_READ)
         data &= ~1ULL;
@@ -139,20 +140,21 @@ static void one_page(struct device_ *d, struct model_request *r, uint64_t addres
     judge(d, r, &p, &result);
     if (result.outcome == MODEL_DONE) {
         check_data(d, r, &p, &result, data);
-        if (is_settled(d) && p.allowed.count == 1 && size && !marks_set(d, address, r->access != MODEL_READ))
+        if (is_settled(use) && p.allowed.count == 1 && size && !marks_set(use, address, r->access != MODEL_READ))
             wrong(d, r, &p, &result, "done, and the accessed or dirty flags on the way are not set");
     }
 }
 
 /* Eight bytes across a page's end. */
-static void two_pages(struct device_ *d, struct model_request *r, uint64_t address)
+static void two_pages(struct use *use, struct model_request *r, uint64_t address)
 {
+    struct device_ *d = use->device;
     struct page p[2] = { { .address = address | 0xffc, .size = 4 }, { .address = (address | 0xfff) + 1, .size = 4 } };
     struct model_result result;
     uint8_t data[8] = { 0 };
 
     for (unsigned i = 0; i < 2; i++) {
-        expect(d, r, p[i].address, false, &p[i].allowed);
+        expect(use, r, p[i].address, false, &p[i].allowed);
         if (r->access != MODEL_READ && !may_write(&p[i].allowed)) {
             r->access = MODEL_READ;
             i = (unsigned)-1;
@@ -168,7 +170,7 @@ static void two_pages(struct device_ *d, struct model_request *r, uint64_t addre
     judge(d, r, &p[1], &result);
 }
 
-/* Requests that no device may make yet: with a PASID, translated, and for a translation. */
+/* Requests that no device may make: with the PASID of those without, and translated ones. */
 static void forbidden(struct device_ *d, struct model_request *r, uint64_t address)
 {
     struct page p = { .address = address, .size = 4 };
@@ -177,11 +179,11 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
 
     r->with_pasid = one_in(3);
     if (r->with_pasid) {
-        r->pasid = (uint32_t)below(3);
-        expect(d, r, address, false, &p.allowed);
+        r->pasid = 0;
+        expect(&d->use[0], r, address, false, &p.allowed);
         result = model_dma(m.unit[d->unit].model, r, address, &data, 4);
     } else {
-        expect(d, r, address, false, &p.allowed);
+        expect(&d->use[0], r, address, false, &p.allowed);
         for (unsigned i = 0; i < p.allowed.count; i++)
             if (p.allowed.one[i].reason != 0x41 && p.allowed.one[i].reason != 0x39)
                 p.allowed.one[i].reason = 0x44;
@@ -192,20 +194,21 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
 
 static void dma(struct device_ *d)
 {
-    struct model_request r = { .source_id = d->source_id, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
-    uint64_t address = address_for(d) & ~7ULL;
+    struct use *use = &d->use[percent(50) ? 0 : below(USES)];
+    struct model_request r = { .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
+    uint64_t address = address_for(use) & ~7ULL;
     unsigned kind = (unsigned)below(100);
 
     if ((address & ~0xfffULL) >> 20 == 0xfee || address >> 20 == 0xfed) /* interrupts */
         return;
     if (kind < 80)
-        one_page(d, &r, address + 8 * below(512), percent(50) ? 4 : 8);
+        one_page(use, &r, address + 8 * below(512), percent(50) ? 4 : 8);
     else if (kind < 84)
-        one_page(d, &r, address, 1 + (unsigned)below(7));
+        one_page(use, &r, address, 1 + (unsigned)below(7));
     else if (kind < 88)
-        one_page(d, &r, address, r.access == MODEL_ATOMIC ? 8 : 0);
+        one_page(use, &r, address, r.access == MODEL_ATOMIC ? 8 : 0);
     else if (kind < 98 && r.access != MODEL_ATOMIC)
-        two_pages(d, &r, address);
+        two_pages(use, &r, address);
     else
         forbidden(d, &r, address);
 }
@@ -243,10 +246,13 @@ void dma_within_call(void)
 void require_blocked(struct device_ *d)
 {
     for (unsigned i = 0; i < 3; i++) {
-        struct model_request r = { .source_id = d->source_id, .access = i ? MODEL_READ : MODEL_WRITE };
-        uint64_t address = address_for(d);
+        struct use *use = &d->use[i ? 0 : below(USES)];
+        struct model_request r = {
+            .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = i ? MODEL_READ : MODEL_WRITE,
+        };
+        uint64_t address = address_for(use);
 
         if (address >> 20 != 0xfee && address >> 20 != 0xfed)
-            one_page(d, &r, address & ~7ULL, 4);
+            one_page(use, &r, address & ~7ULL, 4);
     }
 }

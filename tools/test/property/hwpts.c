@@ -53,7 +53,8 @@ unsigned users_of(const struct hwpt *h)
     unsigned users = h->children;
 
     for (unsigned i = 0; i < m.devices; i++)
-        users += m.device[i].hwpt == h;
+        for (unsigned n = 0; n < USES; n++)
+            users += m.device[i].use[n].hwpt == h;
     return users;
 }
 
@@ -78,23 +79,23 @@ static bool reaches_far(const struct space *s)
 static void alloc_paging(struct guest_ *g, struct device_ *d, struct hwpt *h)
 {
     struct space *s = some_space(g);
-    bool parent = percent(70);
+    bool parent = percent(70), pasid = percent(70);
     const struct unit_ *u = &m.unit[d->unit];
     bool may = !parent || (u->nest && g->nested && !(m.errata && has_read_only(s)));
     uint32_t id;
     int64_t result;
 
-    note("new paging HWPT, guest %llu: IOAS %llu, device %llu, parent %llu", (ull)(g - m.guest), s->id, d->id, parent);
+    note("new paging HWPT, guest %llu: IOAS %llu, device %llu, parent %llu, for PASIDs %llu", (ull)(g - m.guest), s->id, d->id, parent, pasid);
     if (one_in(16))
         host_fail_allocation(1 + (unsigned)below(12));
-    result = call_alloc_hwpt(g, d->id, s->id, parent ? NIDUS_HWPT_ALLOC_NEST_PARENT : 0, NULL, &id);
+    result = call_alloc_hwpt(g, d->id, s->id, (parent ? NIDUS_HWPT_ALLOC_NEST_PARENT : 0) | (pasid ? NIDUS_HWPT_ALLOC_PASID : 0), NULL, &id);
     host_fail_allocation(0);
     if (result == 0 && !may)
         fails("HWPT_ALLOC of a nest parent was accepted");
     if (result != 0 && may && result != -NIDUS_ENOMEM && !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
         fails("HWPT_ALLOC was refused: %lld", (long long)result);
     if (result == 0)
-        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .nest_parent = parent };
+        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .nest_parent = parent, .pasid = pasid };
 }
 
 /* What a guest may say of its table, most of the time. */
@@ -122,7 +123,7 @@ static void alloc_nested(struct guest_ *g, struct device_ *d, struct hwpt *h, st
     const struct unit_ *u = &m.unit[d->unit];
     struct tree *t = NULL;
     struct nidus_hwpt_vtd_s1 s1;
-    bool good, clash = false, other_unit = parent->unit != d->unit;
+    bool good, pasid = percent(70), clash = false, other_unit = parent->unit != d->unit;
     uint32_t id;
     int64_t result;
 
@@ -141,7 +142,7 @@ static void alloc_nested(struct guest_ *g, struct device_ *d, struct hwpt *h, st
         clash |= g->hwpt[i].live && g->hwpt[i].parent == parent && g->hwpt[i].tree == t && g->hwpt[i].eafe != !!(s1.flags & NIDUS_VTD_S1_EAFE);
     note("new nested HWPT, guest %llu: parent %llu, device %llu, table 0x%llx, width %llu, flags 0x%llx", (ull)(g - m.guest), parent->id, d->id,
          s1.pgtbl_addr, s1.addr_width, s1.flags);
-    result = call_alloc_hwpt(g, d->id, parent->id, 0, &s1, &id);
+    result = call_alloc_hwpt(g, d->id, parent->id, pasid ? NIDUS_HWPT_ALLOC_PASID : 0, &s1, &id);
     if (result == 0 && (!good || clash || !u->nest))
         fails("HWPT_ALLOC of a first stage that the unit cannot walk was accepted");
     if (result != 0 && good && !clash && u->nest && !other_unit)
@@ -150,7 +151,7 @@ static void alloc_nested(struct guest_ *g, struct device_ *d, struct hwpt *h, st
         return;
     *h = (struct hwpt){
         .live = true, .nested = true, .id = id, .space = parent->space, .unit = d->unit, .parent = parent, .tree = t,
-        .eafe = s1.flags & NIDUS_VTD_S1_EAFE,
+        .eafe = s1.flags & NIDUS_VTD_S1_EAFE, .sre = s1.flags & NIDUS_VTD_S1_SRE, .pasid = pasid,
     };
     parent->children++;
 }
@@ -235,37 +236,79 @@ static void moved(struct guest_ *g, struct hwpt *from)
         gone(g, from);
 }
 
-/* Page tables that are in use on a unit: they need a DID each, at most. */
-static unsigned in_use(unsigned unit)
+/* May it say that there is no domain id?  Each attachment takes one at most; a guest has the share of them that it has of the unit's devices. */
+static bool may_be_full(const struct use *use)
 {
-    unsigned count = 0;
+    const struct device_ *d = use->device;
+    unsigned attached = 0, own = 0, all = 0;
 
-    for (unsigned g = 0; g < m.guests; g++)
-        for (unsigned i = 0; i < HWPTS; i++)
-            count += m.guest[g].hwpt[i].live && units_of(&m.guest[g].hwpt[i]) >> unit & 1;
-    return count;
+    for (unsigned i = 0; i < m.devices; i++) {
+        if (m.device[i].unit != d->unit || !m.device[i].assigned)
+            continue;
+        all++;
+        own += m.device[i].guest == d->guest;
+        for (unsigned n = 0; n < USES && m.device[i].guest == d->guest; n++)
+            attached += m.device[i].use[n].hwpt != NULL;
+    }
+    return attached >= m.unit[d->unit].dids * own / all;
 }
 
-static void attach_space(struct guest_ *g, struct device_ *d, struct space *s)
+/* Linux's rule on HWPTs that were made for PASIDs. */
+static bool pasid_rule(const struct use *use, const struct hwpt *h)
 {
-    struct hwpt *h = free_slot(g), *old = d->hwpt;
-    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = s->id };
+    const struct device_ *d = use->device;
+
+    for (unsigned n = 1; n < USES; n++)
+        if (!use->pasid && !h->pasid && d->use[n].hwpt)
+            return false;
+    return !use->pasid || (h->pasid && (!d->use[0].hwpt || d->use[0].hwpt->pasid));
+}
+
+/* Can one entry come to say the other without a moment in which it says neither? */
+static bool is_gapless(const struct hwpt *from, const struct hwpt *to)
+{
+    if (!from || !from->nested || !to->nested)
+        return from && !(from->nested && from->sre) && !(to->nested && to->sre);
+    return from->parent == to->parent && from->tree->levels == to->tree->levels;
+}
+
+static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, struct nidus_vfio_attach *p, unsigned allocations)
+{
+    uint32_t size = use->pasid ? 16 : 12;
+    int64_t result;
+
+    p->argsz = size;
+    p->flags = use->pasid ? NIDUS_VFIO_ATTACH_PASID : 0;
+    p->pasid = use->pasid;
+    use->changing = true;
+    use->next = next;
+    use->gapless = is_gapless(use->hwpt, next);
+    host_fail_allocation(allocations);
+    result = call(g, NIDUS_CALL_ATTACH, p, size, use->device->id);
+    host_fail_allocation(0);
+    use->changing = false;
+    return result;
+}
+
+static void attach_space(struct guest_ *g, struct use *use, struct space *s)
+{
+    struct device_ *d = use->device;
+    struct hwpt *h = free_slot(g), *old = use->hwpt;
+    struct nidus_vfio_attach p = { .pt_id = s->id };
     struct hwpt next = { .live = true, .automatic = true, .space = s, .unit = d->unit };
     int64_t result;
 
     if (!h)
         return;
-    note("attach device %llu, guest %llu, to IOAS %llu", d->id, (ull)(g - m.guest), s->id);
-    d->changing = true;
-    d->next = &next;
-    if (one_in(12))
-        host_fail_allocation(1 + (unsigned)below(12));
-    result = call(g, NIDUS_CALL_ATTACH, &p, 12, d->id);
-    host_fail_allocation(0);
-    d->changing = false;
+    note("attach device %llu, PASID %llu, guest %llu, to IOAS %llu", d->id, use->pasid, (ull)(g - m.guest), s->id);
+    result = attach(g, use, &next, &p, one_in(12) ? 1 + (unsigned)below(12) : 0);
+    if (!pasid_rule(use, &next)) {
+        if (result != -NIDUS_EINVAL)
+            fails("ATTACH of an IOAS where PASIDs are attached: %lld", (long long)result);
+        return;
+    }
     if (result != 0) {
-        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && in_use(d->unit) + 2 >= m.unit[d->unit].dids) &&
-            !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
+        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && may_be_full(use)) && !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
             fails("ATTACH of an IOAS was refused: %lld", (long long)result);
         return;
     }
@@ -279,44 +322,48 @@ static void attach_space(struct guest_ *g, struct device_ *d, struct space *s)
         *h = next;
         h->id = p.pt_id;
     }
-    d->hwpt = h;
+    use->hwpt = h;
     if (h != old)
         moved(g, old);
 }
 
-static void attach_hwpt(struct guest_ *g, struct device_ *d, struct hwpt *h)
+static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
 {
-    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = h->id };
-    struct hwpt *old = d->hwpt;
+    struct device_ *d = use->device;
+    struct nidus_vfio_attach p = { .pt_id = h->id };
+    struct hwpt *old = use->hwpt;
     bool sure = m.unit[h->unit].model == m.unit[d->unit].model && (!h->nested || h->parent->unit == d->unit);
-    bool full = in_use(d->unit) + 2 >= m.unit[d->unit].dids;
     int64_t result;
 
-    note("attach device %llu, guest %llu, to HWPT %llu", d->id, (ull)(g - m.guest), h->id);
-    d->changing = true;
-    d->next = h;
-    if (one_in(16))
-        host_fail_allocation(1 + (unsigned)below(2));
-    result = call(g, NIDUS_CALL_ATTACH, &p, 12, d->id);
-    host_fail_allocation(0);
-    d->changing = false;
+    note("attach device %llu, PASID %llu, guest %llu, to HWPT %llu", d->id, use->pasid, (ull)(g - m.guest), h->id);
+    result = attach(g, use, h, &p, one_in(16) ? 1 + (unsigned)below(3) : 0);
+    if (!pasid_rule(use, h)) {
+        if (result != -NIDUS_EINVAL)
+            fails("ATTACH of a HWPT that was not made for PASIDs: %lld", (long long)result);
+        return;
+    }
+    if (result == 0 && use->pasid && !d->pasids)
+        fails("ATTACH of PASID %u was accepted, which device %u does not send", use->pasid, d->id);
     if (result == 0 && h->nested && (!m.unit[d->unit].nest || (h->tree->levels == 5 && !m.unit[d->unit].fs_5level)))
         fails("ATTACH of a first stage that the unit cannot walk was accepted");
+    if (result == -NIDUS_EOPNOTSUPP && use->pasid && !d->pasids)
+        return;
     if (result != 0) {
-        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && full) && (sure || (result != -NIDUS_EINVAL && result != -NIDUS_EOPNOTSUPP)))
+        if (result != -NIDUS_ENOMEM && !(result == -NIDUS_ENOSPC && may_be_full(use)) &&
+            (sure || (result != -NIDUS_EINVAL && result != -NIDUS_EOPNOTSUPP)))
             fails("ATTACH was refused: %lld", (long long)result);
         return;
     }
     if (p.pt_id != h->id)
         fails("ATTACH of HWPT %u says that it took %u", h->id, p.pt_id);
-    d->hwpt = h;
+    use->hwpt = h;
     if (h != old)
         moved(g, old);
 }
 
-void hwpt_attaches(struct guest_ *g, struct device_ *d)
+void hwpt_attaches(struct guest_ *g, struct use *use)
 {
-    struct hwpt *h = percent(80) ? some_hwpt(g, is_any) : NULL;
+    struct hwpt *h = percent(use->pasid ? 97 : 80) ? some_hwpt(g, is_any) : NULL;
 
     if (h && one_in(3)) {
         struct hwpt *nested = some_hwpt(g, is_nested);
@@ -324,25 +371,26 @@ void hwpt_attaches(struct guest_ *g, struct device_ *d)
         h = nested ? nested : h;
     }
     if (h)
-        attach_hwpt(g, d, h);
-    else
-        attach_space(g, d, some_space(g));
+        attach_hwpt(g, use, h);
+    else if (!use->pasid)
+        attach_space(g, use, some_space(g));
 }
 
-void hwpt_detaches(struct guest_ *g, struct device_ *d)
+void hwpt_detaches(struct guest_ *g, struct use *use)
 {
-    struct nidus_vfio_detach p = { .argsz = 8 };
-    struct hwpt *old = d->hwpt;
+    struct nidus_vfio_detach p = { .argsz = use->pasid ? 12 : 8, .flags = use->pasid ? NIDUS_VFIO_DETACH_PASID : 0, .pasid = use->pasid };
+    struct hwpt *old = use->hwpt;
 
-    note("detach device %llu, guest %llu", d->id, (ull)(g - m.guest));
-    d->changing = true;
-    d->next = NULL;
-    if (call(g, NIDUS_CALL_DETACH, &p, 8, d->id) != 0)
+    note("detach device %llu, PASID %llu, guest %llu", use->device->id, use->pasid, (ull)(g - m.guest));
+    use->changing = true;
+    use->next = NULL;
+    use->gapless = false;
+    if (call(g, NIDUS_CALL_DETACH, &p, p.argsz, use->device->id) != 0)
         fails("DETACH failed");
-    d->changing = false;
-    d->hwpt = NULL;
+    use->changing = false;
+    use->hwpt = NULL;
     moved(g, old);
-    require_blocked(d);
+    require_blocked(use->device);
 }
 
 /* Invalidate ------------------------------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ static void choose_unit(struct unit_ *u)
         change(u, cap, BIT(56), 0, "-fs1g");
     if (one_in(6))
         change(u, ecap, BIT(7), 0, "-sc");
+    u->pasid = *ecap & BIT(40);
     u->nest = *ecap & BIT(26);
     u->snoops = *ecap & BIT(48);
     u->fs_5level = *cap & BIT(60);
@@ -50,7 +51,7 @@ static void choose_unit(struct unit_ *u)
     u->srs = *ecap & BIT(31);
     u->zlr = *cap & BIT(22);
     u->caching = *cap & BIT(7);
-    u->dids = 16u << 2 * field(*cap, BITS(2, 0));
+    u->dids = (16u << 2 * field(*cap, BITS(2, 0))) - 1;
 }
 
 static struct model_freedom choose_freedom(void)
@@ -97,31 +98,37 @@ static void guest_starts(struct guest_ *g)
 
         if (d->guest != g)
             continue;
-        d->changing = d->leaving = true; /* on its way in */
+        d->leaving = true; /* on its way in */
         d->assigned = true;
-        d->next = NULL;
         m.in_call = true;
         if (!iommu_assign(g->context, 0, d->source_id, &(struct iommu_device_policy){ 0 }, &d->id, reason))
             fails("device %04x is refused: %s", d->source_id, reason);
         m.in_call = false;
-        d->changing = d->leaving = false;
+        d->leaving = false;
     }
     tables_forget(g);
     space_adopt_ram(g, &g->space[0]);
+}
+
+/* All of the device's attachments end: now, or they have. */
+static void change_all(struct device_ *d, bool now)
+{
+    for (unsigned i = 0; i < USES; i++)
+        d->use[i] = (struct use){ .device = d, .pasid = d->use[i].pasid, .hwpt = now ? d->use[i].hwpt : NULL, .changing = now };
 }
 
 static void guest_ends(struct guest_ *g)
 {
     for (unsigned i = 0; i < m.devices; i++)
         if (m.device[i].guest == g)
-            m.device[i].changing = true, m.device[i].next = NULL;
+            change_all(&m.device[i], true);
     m.in_call = true;
     if (!iommu_context_block(g->context))
         fails("a guest's devices could not be blocked");
     m.in_call = false;
     for (unsigned i = 0; i < m.devices; i++)
         if (m.device[i].guest == g) {
-            m.device[i].hwpt = NULL;
+            change_all(&m.device[i], false);
             require_blocked(&m.device[i]);
             m.device[i].leaving = true;
         }
@@ -130,7 +137,7 @@ static void guest_ends(struct guest_ *g)
     m.in_call = false;
     for (unsigned i = 0; i < m.devices; i++)
         if (m.device[i].guest == g) {
-            m.device[i].assigned = m.device[i].leaving = m.device[i].changing = false;
+            m.device[i].assigned = m.device[i].leaving = false;
             memset(m.device[i].faults, 0, sizeof m.device[i].faults);
             require_blocked(&m.device[i]);
         }
@@ -148,8 +155,16 @@ void restart_guest(struct guest_ *g)
 
 /* The machine ------------------------------------------------------------------------------------------ */
 
+/* Extended capability 1Bh: PASID, of 20 bits or 8. */
+static void add_pasids(struct host_function *f)
+{
+    f->config[0x100] = 0x1b;
+    f->config[0x105] = one_in(2) ? 20 : 8;
+}
+
 static void choose_devices(void)
 {
+    static const uint32_t pasids[USES] = { 0, 1, 2, 199 };
     static const uint16_t ids[DEVICES] = { 0x0010, 0x0098, 0x0100, 0x01ff, 0x8008, 0xfff8, 0x0011, 0x4080 };
 
     m.devices = m.guests + (unsigned)below(DEVICES - m.guests + 1);
@@ -157,7 +172,12 @@ static void choose_devices(void)
         m.device[i] = (struct device_){
             .guest = &m.guest[i < m.guests ? i : below(m.guests)], .unit = (unsigned)below(m.units), .source_id = ids[i],
         };
+        m.device[i].pasids = m.unit[m.device[i].unit].pasid && !one_in(4);
+        for (unsigned n = 0; n < USES; n++)
+            m.device[i].use[n] = (struct use){ .device = &m.device[i], .pasid = pasids[n] };
         host_function_add(0, ids[i]);
+        if (m.device[i].pasids)
+            add_pasids(host_function(0, ids[i]));
     }
 }
 

@@ -210,6 +210,7 @@ static void one_step(void)
 {
     struct guest_ *g = &m.guest[below(m.guests)];
     struct device_ *d = &m.device[below(m.devices)];
+    struct use *use = &d->use[d->pasids && percent(60) ? below(USES) : 0];
     unsigned kind = (unsigned)below(1000);
     struct tree *t = &g->tree[below(TREES)];
     struct hwpt *h;
@@ -228,9 +229,9 @@ static void one_step(void)
     else if (kind < 962)
         space_unmaps(g, some_space(g));
     else if (kind < 977)
-        hwpt_attaches(d->guest, d);
+        hwpt_attaches(d->guest, use);
     else if (kind < 981)
-        hwpt_detaches(d->guest, d);
+        hwpt_detaches(d->guest, use);
     else if (kind < 986)
         hwpt_allocs(g);
     else if (kind < 989)
@@ -255,7 +256,7 @@ static void furnish(void)
             hwpt_allocs(&m.guest[i]);
     }
     for (unsigned i = 0; i < m.devices; i++)
-        hwpt_attaches(m.device[i].guest, &m.device[i]);
+        hwpt_attaches(m.device[i].guest, &m.device[i].use[0]);
 }
 
 static void episode(uint64_t number, uint64_t steps)

@@ -90,16 +90,28 @@ struct stale {
 
 struct hwpt {
     bool live, nested, nest_parent, automatic;
+    bool pasid;                 /* made for devices with PASIDs */
     uint32_t id;
     struct space *space;
     unsigned unit;              /* of the device that it was made for */
     /* nested: */
     struct hwpt *parent;
     struct tree *tree;
-    bool eafe;
+    bool eafe, sre;
     unsigned children;
     struct stale stale[STALE];
     unsigned stales;
+};
+
+/* What a device sends without PASID, or with one. */
+#define USES 4u
+struct use {
+    struct device_ *device;
+    uint32_t pasid;             /* 0: without */
+    struct hwpt *hwpt;          /* what it is attached to; NULL: blocked */
+    bool changing;              /* a call is under way: hwpt, or next, or blocked … */
+    struct hwpt *next;
+    bool gapless;               /* … which it must not be */
 };
 
 struct device_ {
@@ -108,10 +120,9 @@ struct device_ {
     uint16_t source_id;
     uint32_t id;
     bool assigned;
-    struct hwpt *hwpt;          /* what it is attached to; NULL: blocked */
-    bool changing;              /* a call is under way: hwpt, or next, or blocked */
-    struct hwpt *next;
-    bool leaving;               /* … or not the guest's any more */
+    bool pasids;                /* it sends some, and its unit knows them */
+    struct use use[USES];
+    bool leaving;               /* it is on its way to the guest, or away from it */
     uint8_t faults[32];         /* a bit for each reason that it got since the guest read its faults */
 };
 
@@ -131,7 +142,7 @@ struct unit_ {
     struct model_preset preset;
     char name[48];
     struct model_unit *model;
-    bool nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching;
+    bool pasid, nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching;
     unsigned dids;
 };
 
@@ -226,8 +237,8 @@ bool stale_applies(const struct stale *s, unsigned unit, uint64_t address);
 
 void hwpt_allocs(struct guest_ *g);
 void hwpt_destroys(struct guest_ *g);
-void hwpt_attaches(struct guest_ *g, struct device_ *d);
-void hwpt_detaches(struct guest_ *g, struct device_ *d);
+void hwpt_attaches(struct guest_ *g, struct use *use);
+void hwpt_detaches(struct guest_ *g, struct use *use);
 void hwpt_invalidates(struct guest_ *g, struct hwpt *h);
 struct hwpt *stale_hwpt(struct guest_ *g);
 unsigned users_of(const struct hwpt *h);
@@ -246,9 +257,9 @@ struct outcomes {
     struct outcome one[OUTCOMES];
 };
 /* All that a request for one page may give. */
-void expect(struct device_ *d, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out);
+void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out);
 /* After a request that was done: are A and D set all the way?  Only where exactly one walk is possible. */
-bool marks_set(struct device_ *d, uint64_t address, bool write);
+bool marks_set(struct use *use, uint64_t address, bool write);
 
 /* dma.c ------------------------------------------------------------------------------------------------ */
 

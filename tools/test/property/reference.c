@@ -10,6 +10,7 @@
 #include "property.h"
 
 struct question {
+    struct use *use;
     struct device_ *device;
     const struct unit_ *unit;
     const struct hwpt *hwpt;
@@ -184,9 +185,11 @@ static bool is_canonical(uint64_t address, unsigned levels)
 static void attached(struct question *q, const struct hwpt *h)
 {
     q->hwpt = h;
-    if (!h)
+    if (!h) {
         fault(q, 0x59);
-    else if (!h->nested)
+        if (q->use->pasid >= 64) /* its table comes with its first attachment */
+            fault(q, 0x51);
+    } else if (!h->nested)
         last_page(q, h->space, q->address, false);
     else if (!is_canonical(q->address, h->tree->levels))
         fault(q, 0x80);
@@ -194,14 +197,14 @@ static void attached(struct question *q, const struct hwpt *h)
         table(q, h->tree->levels, h->tree->top + h->tree->space->offset, (struct rights){ true, true });
 }
 
-/* All that the device may be attached to. */
+/* All that the request may be attached to. */
 static void follow(struct question *q)
 {
-    attached(q, q->device->hwpt);
-    if (q->device->changing) {
-        attached(q, q->device->next);
+    attached(q, q->use->hwpt);
+    if (q->use->changing)
+        attached(q, q->use->next);
+    if (q->device->leaving || (q->use->changing && !q->use->gapless))
         attached(q, NULL);
-    }
 }
 
 /* In caching mode (CAP.CM) a unit may remember from a read that the second stage has no such page, and then says so to a write, which by
@@ -219,10 +222,11 @@ static void absent_to_a_read(const struct question *written)
             add(written->out, 0x79, 0, 0);
 }
 
-void expect(struct device_ *d, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out)
+void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out)
 {
+    struct device_ *d = use->device;
     struct question q = {
-        .device = d, .unit = &m.unit[d->unit], .access = request->access, .zero_length = zero_length, .address = address, .out = out,
+        .use = use, .device = d, .unit = &m.unit[d->unit], .access = request->access, .zero_length = zero_length, .address = address, .out = out,
     };
 
     out->count = 0;
@@ -233,8 +237,12 @@ void expect(struct device_ *d, const struct model_request *request, uint64_t add
     }
     if (!d->assigned)
         return;
-    if (request->with_pasid) { /* no PASID can be attached */
+    if (request->with_pasid && !d->pasids) {
         fault(&q, 0x45);
+        return;
+    }
+    if (request->with_pasid && request->pasid == 0) { /* that of requests without */
+        fault(&q, 0x48);
         return;
     }
     follow(&q);
@@ -244,9 +252,9 @@ void expect(struct device_ *d, const struct model_request *request, uint64_t add
 
 /* Marks ------------------------------------------------------------------------------------------------ */
 
-bool marks_set(struct device_ *d, uint64_t address, bool write)
+bool marks_set(struct use *use, uint64_t address, bool write)
 {
-    const struct hwpt *h = d->hwpt;
+    const struct hwpt *h = use->hwpt;
     uint64_t table = h->tree->top + h->tree->space->offset, marks = FS_A | (h->eafe ? FS_EA : 0);
     struct area page;
 
@@ -255,7 +263,7 @@ bool marks_set(struct device_ *d, uint64_t address, bool write)
 
         if (!space_find(h->space->area, h->space->areas, table, &page))
             return false;
-        e = *guest_word(d->guest, page.gpa + (address >> (12 + 9 * (level - 1)) & 511) * 8);
+        e = *guest_word(use->device->guest, page.gpa + (address >> (12 + 9 * (level - 1)) & 511) * 8);
         if ((e & marks) != marks)
             return false;
         if (level == 1 || ((level == 2 || level == 3) && e & FS_PS))

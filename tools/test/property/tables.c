@@ -36,7 +36,8 @@ uint32_t units_of(const struct hwpt *h)
     uint32_t units = 0;
 
     for (unsigned i = 0; i < m.devices; i++)
-        if (m.device[i].hwpt == h)
+        for (unsigned n = 0; n < USES; n++)
+            if (m.device[i].use[n].hwpt == h)
             units |= 1u << m.device[i].unit;
     return units;
 }

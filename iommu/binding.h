@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * binding.h: which PASID-table entries lead to which table, and under which domain id.
+ *
+ *   device, PASID ──► binding {DID, PASID, table} ──► domain_id {unit, DID} ──► domain (SSPTPTR)
+ *                        └──► first stage, or none: the domain itself
+ *
+ * What the spec wants of entries (6.2.3.1) holds by construction: a DID belongs to one second stage, so the same DID means the same SSPTPTR,
+ * AW, PWSNP and PGSNP; and a binding is added only where no other device has the same (DID, PASID) for another table.
+ *
+ * Tables over one second stage share its DID wherever that allows it: a change of the second stage then takes one invalidation a unit
+ * instead of one for each address space.  The price: taking one of them down flushes the IOTLB of all (docs/vtd-engine.md has figures).
+ */
+#ifndef NIDUS_BINDING_H
+#define NIDUS_BINDING_H
+
+#include "iommu/unit.h"
+
+/* A domain id of a unit, in use for one second stage.  Owned by the domain's list; lives while bindings is not 0. */
+struct domain_id {
+    struct domain_id *next;     /* of the domain; those of a unit stand together */
+    struct domain_id *next_of_unit;
+    struct domain *domain;
+    struct unit *unit;
+    uint16_t did;
+    uint8_t snoop;              /* SNOOP_* of its entries */
+    unsigned bindings;
+};
+
+/* A table in use under a DID and a PASID, by one device or several.  Owned by the list of the first stage, or of the domain; lives while
+ * devices is not 0. */
+struct binding {
+    struct binding *next;       /* of the same table; those of a unit stand together */
+    struct domain_id *id;
+    struct first_stage *first;  /* NULL: the second stage alone */
+    uint32_t pasid;
+    unsigned devices;
+};
+
+/* What dev's requests with this PASID use; NULL: nothing, they are blocked. */
+struct binding *binding_of(const struct device *dev, uint32_t pasid);
+/* The first PASID from *pasid on that has one, or NULL. */
+struct binding *binding_next(const struct device *dev, uint32_t *pasid);
+
+/* How the DID of a new binding is chosen. */
+enum binding_choice {
+    BINDING_SHARED,             /* one that is there, where it can be */
+    BINDING_ALONE,              /* the same, but nobody else has that PASID under it */
+    BINDING_IN_PLACE,           /* the DID that dev has there now: nobody else has that (DID, PASID) */
+};
+
+/* A binding of dev and pasid to f or, f NULL, to d, that no entry leads to yet; or the one that others have.
+ * -ENOMEM; -ENOSPC: the owner has as many DIDs of the unit as it may. */
+int binding_take(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f, enum binding_choice how, struct binding **out);
+/* One device fewer.  With the last one of a DID, the DID is free again: no cache holds anything of it. */
+void binding_drop(struct binding *b);
+
+#endif
