@@ -201,7 +201,8 @@ static void bad_attach(struct rig *r)
     ATTACH(NIDUS_EINVAL, "an unknown flag", .argsz = 12, .flags = 1u << 8, .pt_id = ioas);
     ATTACH(NIDUS_ENOENT, "no such table", .argsz = 12, .pt_id = NO_SUCH_ID);
     ATTACH(NIDUS_EINVAL, "a device for a table", .argsz = 12, .pt_id = device);
-    ATTACH(NIDUS_EOPNOTSUPP, "a PASID", .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = ioas, .pasid = 5);
+    ATTACH(NIDUS_EINVAL, "a PASID to an IOAS", .argsz = 16, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = ioas, .pasid = 5);
+    ATTACH(NIDUS_EINVAL, "a PASID, argsz 12", .argsz = 12, .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = ioas, .pasid = 5);
 #undef ATTACH
     check(works(r), "after attaches that failed, a transfer through the old table: verified");
     must(iommufd_detach(device) == 0, "detach");

@@ -64,7 +64,7 @@ SCENARIOS = [
         machine={"iommu": {"x-nested": "off", "x-flts": "off"}}),
     # A unit in caching mode may remember that an entry was absent.
     one("caching-mode", "step=1 step=3 step=5 step=6", 71, machine={"iommu": {"caching-mode": "on"}}),
-    one("bad-payloads", "bad-payloads", 124, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
+    one("bad-payloads", "bad-payloads", 125, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
     Scenario("dma-storm", conf=poweroff(guest("a", devices=ALPHA, args="storm"),
                                         guest("b", devices=BETA, args="step=3 step=4 step=5 step=9")),
              forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],
