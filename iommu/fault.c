@@ -129,7 +129,8 @@ static void locate(const struct device *dev, struct nidus_fault *f)
 {
     if (!fault_reason(f->reason).walk || !dev)
         return;
-    struct walk_end end = walk_request(dev, f->pasid, f->addr, f->access == NIDUS_FAULT_WRITE || f->access == NIDUS_FAULT_ATOMIC);
+    struct walk_end end = walk_request(dev, f->pasid, f->addr, f->access == NIDUS_FAULT_WRITE || f->access == NIDUS_FAULT_ATOMIC,
+                                       f->reason);
     if (end.stage == NONE || (f->stage != NONE && f->stage != end.stage))
         return;
     f->stage = end.stage;

@@ -64,11 +64,24 @@ static bool ram_at(struct guest *owner, uint64_t hpa, uint64_t guess, uint64_t *
     return false;
 }
 
+#define MARKS_NOT_WRITTEN 0x77u     /* SFS.8 */
+#define MARKS_NOT_SNOOPED 0x90u     /* SFS.9 */
+
+/* Did A or D that this entry lacks stop the request?  Only the unit knows when it has to set them: a request that it refused for another
+ * reason got beyond that, or would never have set them. */
+static bool marks_allow(const struct domain *d, uint64_t gpa, uint8_t reason, struct walk_end *end)
+{
+    uint64_t hpa;
+    if (reason == MARKS_NOT_WRITTEN)
+        return second_allows(d, gpa, STAGE2_READ | STAGE2_WRITE, &hpa, end);
+    return reason != MARKS_NOT_SNOOPED;
+}
+
 /*
  * The checks of a first-stage entry in the order in which hardware makes them.  The entry is read where the second stage has it, which
  * is a guest's memory: it may change at any time, and only the report depends on it.
  */
-static bool entry_allows(const struct device *dev, const struct domain *d, uint64_t gpa, unsigned level, bool write, uint64_t *entry,
+static bool entry_allows(const struct device *dev, const struct domain *d, uint64_t gpa, unsigned level, bool write, uint8_t reason, uint64_t *entry,
                          struct walk_end *end)
 {
     uint64_t hpa;
@@ -86,16 +99,14 @@ static bool entry_allows(const struct device *dev, const struct domain *d, uint6
     if ((*entry & FS_ADDR) >= BIT(unit_address_width(dev->unit, d->table.levels)))
         return false;
     bool marks = !(*entry & FS_A) || (write && is_leaf(*entry, level) && !(*entry & FS_D));
-    if (marks && !(dev->unit->ecap & ECAP_SMPWCS)) /* 90h: a walk that does not snoop sets no bits */
-        return false;
-    if (marks && !dev->unit->errata_772415 && !second_allows(d, gpa, STAGE2_READ | STAGE2_WRITE, &hpa, end)) {
-        end->first_level = (uint8_t)level;
+    if (marks && !marks_allow(d, gpa, reason, end)) {
+        end->first_level = reason == MARKS_NOT_WRITTEN ? (uint8_t)level : 0;
         return false;
     }
     return true;
 }
 
-struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write)
+struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write, uint8_t reason)
 {
     struct walk_end end, nothing = { 0 };
     uint64_t hpa, rights = write ? STAGE2_WRITE : STAGE2_READ;
@@ -109,7 +120,7 @@ struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t 
     unsigned read_only_at = 0, level = f->levels;
     for (;; level--) {
         uint64_t index = addr / entry_span(level) % BIT(INDEX_BITS);
-        if (!entry_allows(dev, d, table + index * sizeof entry, level, write, &entry, &end))
+        if (!entry_allows(dev, d, table + index * sizeof entry, level, write, reason, &entry, &end))
             return end;
         if (!(entry & FS_W) && !read_only_at)
             read_only_at = level;

@@ -13,7 +13,7 @@ struct walk_end {
     uint64_t gpa;
 };
 
-/* A request of dev's with pasid (ENGINE_NO_PASID: without).  write: it writes too. */
-struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write);
+/* A request of dev's with pasid (ENGINE_NO_PASID: without).  write: it writes too.  reason: the fault that the unit reports. */
+struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write, uint8_t reason);
 
 #endif

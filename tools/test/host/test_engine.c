@@ -916,6 +916,15 @@ static void test_read_only_table_page(void **state)
     assert_int_equal(last_fault.stage, NIDUS_FAULT_STAGE_SECOND);
     assert_int_equal(last_fault.first_level, 3);
     assert_int_equal(last_fault.gpa, MB + 0x1000);
+
+    /* Whether a write that the entry denies is to set A there is the unit's choice (3.6.2): the place follows from what it reports. */
+    make_tables(0x200000 | 0x05);
+    fault(0, 0x85, false);
+    failed_at(NIDUS_FAULT_STAGE_FIRST, 1, 0, 0);
+    fault(0, 0x77, false);
+    failed_at(NIDUS_FAULT_STAGE_SECOND, 2, 1, MB + 0x3000);
+    fault(0, 0x90, false);
+    failed_at(NIDUS_FAULT_STAGE_FIRST, 1, 0, 0);
 }
 
 /* One guest's storm is twenty lines a second, and hides no line of another; all is counted, per unit and per device. */
