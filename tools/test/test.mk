@@ -6,7 +6,7 @@
 ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
               $(filter-out $(addprefix iommu/,device.c envelope.c fault_ring.c hwpt.c ioas.c iommufd.c),$(wildcard iommu/*.c))
 
-include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk tools/test/property/property.mk
+include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk tools/test/property/property.mk tools/test/threeway/threeway.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -48,8 +48,8 @@ test-abi: $(HOST_DIR)/abi-check
 
 test-host: $(HOST_BIN) $(HOST_TOOLS)
 	$(Q)$(TEST) host dmar
-test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) boot mutants
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) boot mutants threeway
 
-test: $(HOST_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host dmar abi qemu boot mutants
+test: $(HOST_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host dmar abi qemu boot mutants threeway
