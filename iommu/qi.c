@@ -2,6 +2,7 @@
 #include "iommu/qi.h"
 
 #include "iommu/ats.h"
+#include "iommu/fault.h"
 #include "iommu/registers.h"
 #include "iommu/tables.h"
 #include "iommu/unit.h"
@@ -312,21 +313,24 @@ static bool take_out(struct unit *u, unsigned count, uint16_t culprit)
 /* 6.5.2.11: the queue stands still until its error is acknowledged.  true: the request, count descriptors, has to be made again. */
 static bool recover(struct unit *u, unsigned count)
 {
-    uint64_t status = unit_read32(u, REG_FSTS) & (FSTS_IQE | FSTS_ICE | FSTS_ITE);
-    if (!status)
+    uint32_t fsts = unit_read32(u, REG_FSTS);
+    uint64_t status = fsts & (FSTS_IQE | FSTS_ICE | FSTS_ITE);
+    if (fsts == UINT32_MAX)
+        unit_dead(u, "to invalidate its caches (all ones)");
+    if (!status || u->dead)
         return false;
     uint64_t iqercd = unit_read64(u, REG_IQERCD);
     uint16_t silent = (uint16_t)field(iqercd, IQERCD_ITESID);
-    bool first = !u->qi.error; /* of the request: that one is said */
     bool harmless = status == FSTS_ITE && take_out(u, count, silent);
+    bool say = !harmless && !u->qi.error && fault_may_print(u); /* the request's first; a device may cause one of every request */
     bool wait_is_lost = status & FSTS_ITE; /* it was aborted */
     if (!harmless)
         u->qi.error = -NIDUS_EIO;
     if (status & FSTS_IQE)
-        wait_is_lost |= replace_refused(u, iqercd, first);
-    if (status & FSTS_ITE && !harmless && first)
+        wait_is_lost |= replace_refused(u, iqercd, say);
+    if (status & FSTS_ITE && say)
         unit_log(u, "device-TLB invalidation timed out, source-id 0x%04x", silent);
-    if (status & FSTS_ICE && first)
+    if (status & FSTS_ICE && say)
         unit_log(u, "unexpected device-TLB invalidation completion, source-id 0x%04x", (unsigned)field(iqercd, IQERCD_ICESID));
     unit_write32(u, REG_FSTS, status);
     return wait_is_lost;
@@ -360,6 +364,8 @@ static void submit(struct unit *u)
     q->first_stage = q->device_tlb = false;
     while (again || platform_load32(&q->status[STATUS_DONE]) != q->sequence) {
         again |= recover(u, count);
+        if (u->dead)
+            return;
         if (again && repeat(u, count))
             again = false;
         if (platform_time_ns() > deadline) {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <string.h>
 
 #include "iommu/registers.h"
 #include "iommu/unit.h"
@@ -194,6 +195,49 @@ static void test_timed_out_device_tlb(void **state)
     assert_int_equal(qi_finish(u), 0);
 }
 
+/* A completion that nobody waits for (ICE): the request fails, the queue goes on, and a device that sends them all the time fills no log. */
+static void test_unexpected_completion(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        fake_set64(REG_IQERCD, 0x5678ULL << 48);
+        fake_set32(REG_FSTS, 0x20);
+        qi_add(u, qi_iotlb_domain(1));
+        assert_int_equal(qi_finish(u), -NIDUS_EIO);
+        assert_int_equal(fake_get32(REG_FSTS), 0);
+    }
+    assert_true(host_log_has("unit 0 at 0xfed90000: unexpected device-TLB invalidation completion, source-id 0x5678"));
+    assert_int_equal(host_log_lines(), 20);
+    qi_add(u, qi_iotlb_domain(2));
+    assert_int_equal(qi_finish(u), 0);
+}
+
+/* Several errors of one request are one line. */
+static void test_first_error_is_said(void **state)
+{
+    (void)state;
+    fake.refuses = 0;
+    fake.timing_out = true;
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_true(host_log_has("refused invalidation descriptor"));
+    assert_int_equal(host_log_lines(), 1);
+}
+
+/* Registers that read as all ones are no error of the queue: the unit is gone, and nobody waits a minute for its devices. */
+static void test_unit_that_vanished(void **state)
+{
+    (void)state;
+    memset(fake.page, 0xff, sizeof fake.page);
+    uint64_t start = platform_time_ns();
+    qi_add(u, qi_device_tlb((struct qi_device){ .source_id = 0x20 }, 0, QI_ALL));
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_in_range(platform_time_ns() - start, 0, 1000000);
+    assert_true(u->dead);
+    assert_int_equal(host_log_lines(), 1);
+    assert_true(host_log_has("to invalidate its caches (all ones)"));
+}
+
 /* No answer: bounded, said once, and never spoken to again; Bus Master of its devices goes off. */
 static void test_silent_unit(void **state)
 {
@@ -245,6 +289,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_more_than_the_ring_holds, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_refused_descriptor, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_timed_out_device_tlb, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_unexpected_completion, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_first_error_is_said, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_unit_that_vanished, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_silent_unit, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_late_status, setup, fake_units_free),
     };
