@@ -13,7 +13,15 @@ static struct {
     uint8_t dmar[4096];
 } host;
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef __SANITIZE_ADDRESS__ /* gcc says it so */
+#define ASAN 1
+#elif defined(__clang__)
+#define ASAN __has_feature(address_sanitizer)
+#else
+#define ASAN 0
+#endif
+
+#if ASAN
 #define poisoned(p) __asan_address_is_poisoned(p)
 #else
 #define poisoned(p) false

@@ -12,7 +12,9 @@
 #include "iommu/platform.h"
 
 #define HOST_MEMORY_BASE  0x100000000ULL
+#ifndef HOST_TABLE_BYTES
 #define HOST_TABLE_BYTES  (128ULL << 20)
+#endif
 #ifndef HOST_RAM_BYTES
 #define HOST_RAM_BYTES    (512ULL << 20)
 #endif
