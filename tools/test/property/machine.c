@@ -123,7 +123,7 @@ static void guest_ends(struct guest_ *g)
         if (m.device[i].guest == g)
             change_all(&m.device[i], true);
     m.in_call = true;
-    if (!iommu_context_block(g->context))
+    if (!iommu_context_block(g->context) && !m.broken)
         fails("a guest's devices could not be blocked");
     m.in_call = false;
     for (unsigned i = 0; i < m.devices; i++)
@@ -241,6 +241,7 @@ void machine_start(uint64_t seed, unsigned units)
     iommu_init(table, length, m.errata ? IOMMU_ERRATA_ON : IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     if (iommu_unavailable())
         fails("no unit can be used: %s", iommu_unavailable());
+    m.own_pages = host_pages_live();
     model_hook = host_store_hook;
     model_pause_hook = host_pause_hook;
     host_store_hook = stored;
@@ -263,14 +264,38 @@ static void forget_units(void)
     }
 }
 
-void machine_stop(void)
+/* Half a bus of a unit has a context table as soon as one of its functions was assigned. */
+static unsigned context_tables(void)
 {
-    for (unsigned i = 0; i < m.guests; i++) {
-        guest_ends(&m.guest[i]);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < m.devices; i++) {
+        bool first = true;
+
+        for (unsigned k = 0; k < i; k++)
+            first &= m.device[k].unit != m.device[i].unit || m.device[k].source_id >> 7 != m.device[i].source_id >> 7;
+        count += first;
+    }
+    return count;
+}
+
+static void require_nothing_left(void)
+{
+    for (unsigned i = 0; i < m.guests; i++)
         if (m.guest[i].host->bytes_used)
             fails("guest %u ended, and %llu bytes of it are still in use", i, (ull)m.guest[i].host->bytes_used);
-    }
+    if (host_pages_live() != m.own_pages + context_tables() || host_objects_live())
+        fails("%llu pages and %llu objects are left, of %llu and 0", (ull)host_pages_live(), (ull)host_objects_live(),
+              (ull)m.own_pages + context_tables());
+}
+
+void machine_stop(void)
+{
+    for (unsigned i = 0; i < m.guests; i++)
+        guest_ends(&m.guest[i]);
     require_no_violation();
     forget_units();
+    if (!m.broken)
+        require_nothing_left();
     model_host_free(m.model);
 }

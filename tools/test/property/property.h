@@ -155,6 +155,8 @@ struct machine {
     struct device_ device[DEVICES];
     unsigned devices;
     bool errata;                /* 772415: in force, and in the hardware */
+    uint64_t own_pages;         /* nidus's own, before the first device was assigned */
+    bool broken;                /* a unit may not answer: what it may still use is never given back */
     bool in_call, no_dma;       /* a call is under way; … after which nobody knows yet what holds */
 };
 extern struct machine m;
