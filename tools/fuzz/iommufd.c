@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * iommufd.c: any bytes as what several guests do: calls with payloads, first-stage tables, DMA of their devices, on remapping units of several
+ * kinds (tools/vtd-model), against all of iommu/.
+ *
+ * The input chooses the machine (tools/test/property/machine.c), then operation after operation until it ends.  A payload is what a guest could mean,
+ * built from a few ids and addresses, now and then with bytes of the input over it; or it is bytes of the input alone.  Devices do DMA
+ * between operations, and between any two stores of a call.  Whatever is asked for, it must hold that
+ *   - no request of a device reaches memory that is not its guest's, none with a PASID, none as translated, no interrupt;
+ *   - the driver does nothing against the specification (the model's violations);
+ *   - a call ends with an errno that there is, in bounded work and with few lines of the log, and a payload that was refused is as it was;
+ *   - when all guests have ended nothing of theirs is left, and of nidus's own pages just the context tables.
+ * A unit may fall silent, and then memory stays in use for ever; the rest holds all the same.
+ *
+ * FUZZ_TRACE=1 in the environment: each operation is a line.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/test/property/property.h"
+
+#define OPERATIONS   300u
+#define MOST_LINES   40u        /* of one call: each may fence off every unit and name each device */
+#define TABLE_TOPS   4u
+#define POOL_PAGES   480u       /* of first-stage tables, behind the tops */
+#define RECENT       8u
+#define KNOWN        8u
+
+enum kind { DEVICE, IOAS, PAGING, PARENT, NESTED, KINDS };
+
+static const uint8_t *input;
+static size_t left;
+static uint64_t recent[RECENT]; /* IOVAs of late */
+static unsigned recents;
+static uint32_t chance;         /* of what happens within calls: it takes no input, so that a store more does not change what follows */
+static bool wrote;              /* a device wrote to memory during the call */
+static bool trace;
+static struct {                 /* ids that a guest has seen of each kind, the latest at [seen - 1] */
+    uint32_t id[KNOWN];
+    unsigned seen;
+} known[GUESTS][KINDS];
+
+/* What machine.c wants of its surroundings ----------------------------------------------------------------- */
+
+uint64_t below(uint64_t n)
+{
+    uint64_t value = 0;
+    for (unsigned bytes = n <= 0x100 ? 1 : n <= 0x10000 ? 2 : 8; bytes; bytes--) {
+        value = value << 8 | (left ? *input++ : 0);
+        left -= left != 0;
+    }
+    return value % n;
+}
+
+void note_(const char *format, const ull *numbers, unsigned count)
+{
+    ull n[6] = { 0 };
+    if (!trace)
+        return;
+    memcpy(n, numbers, count * sizeof *numbers);
+    fprintf(stderr, format, n[0], n[1], n[2], n[3], n[4], n[5]);
+    fputc('\n', stderr);
+}
+
+void fails(const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "fuzz iommufd: ");
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    abort();
+}
+
+void require_no_violation(void)
+{
+    for (unsigned i = 0; i < model_violations(m.model) && i < 64; i++)
+        if (!m.broken || !strstr(model_violation(m.model, i), "queue error 2")) /* a descriptor that was made unreadable */
+            fails("against the specification: %s", model_violation(m.model, i));
+}
+
+/* What is left behind a unit that broke is meant to be; machine_stop looks at the rest. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "detect_leaks=0"; }
+
+static void learn(const struct guest_ *g, enum kind kind, uint32_t id)
+{
+    known[g - m.guest][kind].id[known[g - m.guest][kind].seen++ % KNOWN] = id;
+}
+
+/* A guest that starts knows its devices and its default IOAS; nobody keeps account of what it maps. */
+void space_adopt_ram(struct guest_ *g, struct space *s)
+{
+    (void)s;
+    memset(&known[g - m.guest], 0, sizeof known[0]);
+    learn(g, IOAS, iommu_default_ioas(g->context));
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].guest == g)
+            learn(g, DEVICE, m.device[i].id);
+}
+
+void tables_forget(struct guest_ *g) { (void)g; }
+
+/* Addresses --------------------------------------------------------------------------------------------- */
+
+static uint64_t any(void) { return below(UINT64_MAX); }
+
+static uint64_t page_of(uint64_t base, uint64_t pages) { return base + below(pages < 256 ? pages : 256) * K4; }
+
+static uint64_t some_gpa(void)
+{
+    switch (below(8)) {
+    case 0: return page_of(0, PRIVATE_PAGES + 1);
+    case 1: return page_of(TABLES, 512);
+    case 2: return page_of(MORE, MORE_PAGES + 1);
+    case 3: return DATA + DATA_BYTES / 2 - below(4) * K4;
+    case 4: return DATA + below(5) * M2;
+    case 5: return any();
+    default: return page_of(DATA, 256);
+    }
+}
+
+static uint64_t some_address(void)
+{
+    static const uint64_t places[] = {
+        0, 0x200000, 0x40000000, 0x7fffffe000, 0x8000000000, 0x7fffffffe000, 0xffff800000000000, 0xfedff000, 0xfee00000, 0xfef00000,
+        1ULL << 47, 1ULL << 48, 1ULL << 57, 0xffffffffffe00000, UINT64_MAX, UINT64_MAX & ~(K4 - 1),
+    };
+    switch (below(4)) {
+    case 0: return recent[below(RECENT)] + below(3) * K4;
+    case 1: return places[below(sizeof places / sizeof *places)] + below(4) * K4;
+    default: return some_gpa();
+    }
+}
+
+static uint64_t some_length(void)
+{
+    switch (below(8)) {
+    case 0: return (1 + below(4)) * M2;
+    case 1: return DATA_BYTES;
+    case 2: return below(2) ? UINT64_MAX : 0;
+    case 3: return any();
+    default: return (1 + below(16)) * K4;
+    }
+}
+
+static uint32_t some_id(const struct guest_ *g, enum kind kind)
+{
+    unsigned seen = known[g - m.guest][kind].seen, which = (unsigned)below(16);
+    if (which == 15)
+        return (uint32_t)any();
+    if (which == 14 || !seen)
+        return 1 + (uint32_t)below(20);
+    return known[g - m.guest][kind].id[which % (seen < KNOWN ? seen : KNOWN)];
+}
+
+/* Something to attach to. */
+static enum kind some_kind(void) { return (enum kind)(IOAS + below(KINDS - IOAS)); }
+
+/* Requests ---------------------------------------------------------------------------------------------- */
+
+static bool is_guests(const struct guest_ *g, uint64_t hpa)
+{
+    for (unsigned i = 0; i < g->host->chunks; i++)
+        if (hpa >= g->host->chunk[i].hpa && hpa - g->host->chunk[i].hpa < g->host->chunk[i].size)
+            return true;
+    return false;
+}
+
+static void request(struct device_ *d, enum model_access access, uint64_t address, unsigned size)
+{
+    struct model_request r = { .source_id = d->source_id, .access = access };
+    uint64_t data = 0x1122334455667788;
+    struct model_result result = model_dma(m.unit[d->unit].model, &r, address, &data, size);
+    if (result.outcome == MODEL_FAULT)
+        return;
+    wrote |= access != MODEL_READ;
+    if (result.outcome != MODEL_DONE)
+        fails("device %04x, address 0x%llx: no fault, and not done: %d", d->source_id, (ull)address, result.outcome);
+    if (size && !is_guests(d->guest, result.address))
+        fails("device %04x, address 0x%llx: DMA REACHED 0x%llx, which is not its guest's", d->source_id, (ull)address, (ull)result.address);
+    if (!d->assigned && (!m.broken || host_function(0, d->source_id)->bus_master)) /* the model's devices go on without Bus Master */
+        fails("device %04x, address 0x%llx: DMA after its guest's end", d->source_id, (ull)address);
+}
+
+static void dma(struct device_ *d, uint64_t address)
+{
+    enum model_access access = (enum model_access)below(3);
+    unsigned size = access == MODEL_ATOMIC ? 4 : (unsigned)below(access == MODEL_READ ? 9 : 8) + (access != MODEL_READ);
+    address &= ~7ULL;
+    note("DMA of %04llx: access %llu, address 0x%llx, %llu bytes", d->source_id, access, address, size);
+    if (address >> 20 != 0xfee)
+        request(d, access, address, size);
+}
+
+/* What no device may do: it has neither ATS nor PASIDs nor interrupts. */
+static void forbidden(struct device_ *d)
+{
+    struct model_unit *unit = m.unit[d->unit].model;
+    uint64_t address = below(2) ? HOST_MEMORY_BASE + below(HOST_TABLE_BYTES + HOST_RAM_BYTES) / 4 * 4 : some_address() & ~7ULL;
+    struct model_request r = { .source_id = d->source_id, .with_pasid = below(2), .access = (enum model_access)below(2) };
+    struct model_translation t;
+    struct model_page_request pr = { .source_id = d->source_id, .address = address & ~(K4 - 1), .read = true, .last = true };
+    struct model_interrupt interrupt;
+    uint32_t data = (uint32_t)below(256);
+    unsigned kind = (unsigned)below(4);
+    bool done = false;
+    r.pasid = r.with_pasid ? (uint32_t)below(4) : 0;
+    note("device %04llx: forbidden request %llu, address 0x%llx, with PASID %llu", d->source_id, kind, address, r.with_pasid);
+    switch (kind) {
+    case 0: done = model_dma_translated(unit, &r, address, &data, 4).outcome != MODEL_FAULT; break;
+    case 1: /* an answer may come from the IOTLB, which knows no DTE: what it says, the device may not use as translated */
+        t = model_translate(unit, &r, address);
+        done = t.status == MODEL_SUCCESS && (t.read || t.write) && !t.untranslated_only && !is_guests(d->guest, t.address);
+        break;
+    case 2: done = model_page_request(unit, &pr) == MODEL_PAGE_QUEUED; break;
+    default: done = model_interrupt(unit, d->source_id, 0xfee00000 | (address & 0xffffc), data, &interrupt).outcome != MODEL_FAULT; break;
+    }
+    if (r.with_pasid && address >> 20 != 0xfee)
+        done |= model_dma(unit, &r, address, &data, 4).outcome != MODEL_FAULT;
+    if (done)
+        fails("device %04x: something that it may not do was done", d->source_id);
+}
+
+/* Between two stores of the driver. */
+void dma_within_call(void)
+{
+    struct device_ *d;
+    chance = chance * 1664525 + 1013904223;
+    d = &m.device[(chance >> 16) % m.devices];
+    if (chance >> 29 && !m.no_dma)
+        return;
+    m.in_call = false;
+    request(d, chance >> 27 & 1 ? MODEL_READ : MODEL_WRITE, recent[chance >> 24 & 7] + (chance >> 8 & 3) * K4, 4);
+    m.in_call = true;
+}
+
+void require_blocked(struct device_ *d)
+{
+    struct model_request r = { .source_id = d->source_id };
+    uint32_t data;
+    for (unsigned i = 0; i < RECENT && !m.broken; i++)
+        if (model_dma(m.unit[d->unit].model, &r, recent[i] & ~7ULL, &data, 4).outcome != MODEL_FAULT)
+            fails("device %04x is not blocked", d->source_id);
+}
+
+/* Calls ------------------------------------------------------------------------------------------------- */
+
+static void remember(uint64_t iova)
+{
+    if (iova >> 20 != 0xfee)
+        recent[recents++ % RECENT] = iova & ~7ULL;
+}
+
+/* Most payloads are at the same place; some cross pages, some leave RAM. */
+static uint64_t payload_place(void)
+{
+    switch (below(16)) {
+    case 0: return 0x2000 - 8 * (1 + below(5));
+    case 1: return MORE + MORE_PAGES * K4 - below(64);
+    case 2: return any();
+    default: return 0x1000;
+    }
+}
+
+static void check_result(uint64_t nr, int64_t result)
+{
+    static const int errors[] = {
+        0, NIDUS_ENOENT, NIDUS_E2BIG, NIDUS_ENOMEM, NIDUS_EFAULT, NIDUS_EBUSY, NIDUS_EEXIST, NIDUS_EINVAL, NIDUS_ENOTTY, NIDUS_ENOSPC,
+        NIDUS_EOVERFLOW, NIDUS_EOPNOTSUPP, NIDUS_EADDRINUSE,
+    };
+    for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (result == -errors[i])
+            return;
+    if (result != -NIDUS_EIO || !m.broken)
+        fails("call 0x%llx ended with %lld", (ull)nr, (long long)result);
+}
+
+/* payload, of at most 64 bytes, goes to the guest and comes back. */
+static int64_t call_with(struct guest_ *g, uint64_t nr, void *payload, uint32_t size, uint64_t device)
+{
+    uint8_t after[64];
+    uint64_t gpa = payload_place();
+    bool placed = platform_guest_write(g->host, gpa, payload, size) == 0;
+    unsigned lines = host_log_lines();
+    int64_t result;
+    wrote = false;
+    m.in_call = true;
+    result = iommu_call(g->context, nr, gpa, device);
+    m.in_call = false;
+    note("guest %llu: call 0x%llx at 0x%llx, device %llu: %lld", (ull)(g - m.guest), nr, gpa, device, (ull)result);
+    check_result(nr, result);
+    if (host_log_lines() - lines > MOST_LINES)
+        fails("call 0x%llx: %u lines of the log", (ull)nr, host_log_lines() - lines);
+    if (!placed)
+        return result;
+    platform_guest_read(g->host, gpa, after, size);
+    if (result != 0 && nr != NIDUS_CALL_HWPT_INVALIDATE && !wrote && memcmp(after, payload, size))
+        fails("call 0x%llx was refused (%lld) and changed its payload", (ull)nr, (long long)result);
+    memcpy(payload, after, size);
+    return result;
+}
+
+/* Bytes of the input over what the guest could have meant. */
+static void spoil(void *payload, uint32_t size)
+{
+    if (below(8))
+        return;
+    for (unsigned bytes = 1 + (unsigned)below(4), at = (unsigned)below(size); bytes; bytes--, at = (at + 1) % size)
+        ((uint8_t *)payload)[at] = (uint8_t)below(256);
+}
+
+#define CALL(g, nr, payload, device) \
+    do { spoil(&payload, sizeof payload); call_with(g, nr, &payload, sizeof payload, device); } while (0)
+
+static void map(struct guest_ *g)
+{
+    struct nidus_ioas_map p = { .size = sizeof p, .flags = below(8) ? 7 : (uint32_t)below(16), .ioas_id = some_id(g, IOAS), .user_va = some_gpa() };
+    p.length = some_length();
+    p.iova = some_address();
+    CALL(g, NIDUS_CALL_IOAS_MAP, p, 0);
+    remember(p.iova);
+}
+
+static void unmap(struct guest_ *g)
+{
+    struct nidus_ioas_unmap p = { .size = sizeof p, .ioas_id = some_id(g, IOAS), .iova = some_address() };
+    p.length = some_length();
+    if (p.length == UINT64_MAX && below(2))
+        p.iova = 0;
+    remember(p.iova);
+    CALL(g, NIDUS_CALL_IOAS_UNMAP, p, 0);
+}
+
+static void alloc_paging(struct guest_ *g)
+{
+    struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = below(8) ? below(4) != 0 : (uint32_t)below(32), .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, IOAS) };
+    CALL(g, NIDUS_CALL_HWPT_ALLOC, p, 0);
+    if (p.out_hwpt_id)
+        learn(g, p.flags ? PARENT : PAGING, p.out_hwpt_id);
+}
+
+static void alloc_nested(struct guest_ *g)
+{
+    struct nidus_hwpt_vtd_s1 s1 = {
+        .flags = below(4) ? 0 : below(16), .pgtbl_addr = below(8) ? TABLES + below(TABLE_TOPS) * K4 : some_address(),
+        .addr_width = below(4) ? 48 : below(4) ? 57 : (uint32_t)below(256),
+    };
+    struct nidus_hwpt_alloc p = {
+        .size = sizeof p, .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, PARENT), .data_type = 1, .data_len = sizeof s1, .data_uptr = 0x3000,
+    };
+    if (below(16) == 0)
+        p.data_uptr = some_gpa();
+    spoil(&s1, sizeof s1);
+    platform_guest_write(g->host, p.data_uptr, &s1, sizeof s1);
+    CALL(g, NIDUS_CALL_HWPT_ALLOC, p, 0);
+    if (p.out_hwpt_id)
+        learn(g, NESTED, p.out_hwpt_id);
+}
+
+static void invalidate(struct guest_ *g)
+{
+    struct nidus_hwpt_vtd_s1_invalidate e[8];
+    struct nidus_hwpt_invalidate p = { .size = sizeof p, .hwpt_id = some_id(g, NESTED), .data_uptr = 0x3000, .entry_len = sizeof *e };
+    unsigned entries = (unsigned)below(9);
+    for (unsigned i = 0; i < entries; i++) {
+        e[i] = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = some_address() & ~(K4 - 1), .npages = below(8) ? 1 + below(40) : any() };
+        e[i].flags = (uint32_t)below(2);
+        spoil(&e[i], sizeof e[i]);
+    }
+    p.entry_num = entries;
+    if (below(16) == 0) { /* what lies there, and perhaps no RAM behind it */
+        p.entry_num = (uint32_t)below(1 << 20);
+        p.data_uptr = below(2) ? some_gpa() : MORE + MORE_PAGES * K4 - 24 * below(4);
+    } else {
+        platform_guest_write(g->host, p.data_uptr, e, entries * sizeof *e);
+    }
+    CALL(g, NIDUS_CALL_HWPT_INVALIDATE, p, 0);
+}
+
+static void attach(struct guest_ *g)
+{
+    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = some_id(g, some_kind()) };
+    spoil(&p, 12);
+    call_with(g, NIDUS_CALL_ATTACH, &p, 12, some_id(g, DEVICE));
+}
+
+static void detach(struct guest_ *g)
+{
+    struct nidus_vfio_detach p = { .argsz = 8 };
+    uint32_t id = some_id(g, DEVICE);
+    spoil(&p, 8);
+    if (call_with(g, NIDUS_CALL_DETACH, &p, 8, id) != 0)
+        return;
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].guest == g && m.device[i].id == id)
+            require_blocked(&m.device[i]);
+}
+
+static void small_call(struct guest_ *g)
+{
+    struct nidus_ioas_alloc alloc = { .size = sizeof alloc };
+    struct nidus_destroy destroy = { .size = sizeof destroy, .id = some_id(g, some_kind()) };
+    struct nidus_hw_info info = { .size = sizeof info, .dev_id = some_id(g, DEVICE), .data_len = (uint32_t)below(64), .data_uptr = 0x3000 };
+    struct nidus_fault_read faults = { .size = sizeof faults, .data_uptr = 0x4000, .entry_len = sizeof(struct nidus_fault) };
+    faults.entry_num = (uint32_t)below(256);
+    switch (below(4)) {
+    case 0:
+        CALL(g, NIDUS_CALL_IOAS_ALLOC, alloc, 0);
+        if (alloc.out_ioas_id)
+            learn(g, IOAS, alloc.out_ioas_id);
+        break;
+    case 1: CALL(g, NIDUS_CALL_DESTROY, destroy, 0); break;
+    case 2: CALL(g, NIDUS_CALL_GET_HW_INFO, info, 0); break;
+    default: CALL(g, NIDUS_CALL_FAULT_READ, faults, 0); break;
+    }
+}
+
+/* Nothing but bytes of the input; but for the number, mostly, and the size, half of the time. */
+static void raw_call(struct guest_ *g)
+{
+    static const uint32_t numbers[] = {
+        NIDUS_CALL_ATTACH, NIDUS_CALL_DETACH, NIDUS_CALL_DESTROY, NIDUS_CALL_IOAS_ALLOC, NIDUS_CALL_IOAS_MAP, NIDUS_CALL_IOAS_UNMAP,
+        NIDUS_CALL_HWPT_ALLOC, NIDUS_CALL_GET_HW_INFO, NIDUS_CALL_HWPT_INVALIDATE, NIDUS_CALL_FAULT_READ,
+    };
+    unsigned which = (unsigned)below(16);
+    uint64_t nr = which < 10 ? numbers[which] : 0x3b00 + below(256);
+    uint8_t payload[64];
+    uint32_t size = 8 + (uint32_t)below(57);
+    for (unsigned i = 0; i < size; i++)
+        payload[i] = (uint8_t)below(256);
+    if (below(2))
+        memcpy(payload, &size, sizeof size);
+    call_with(g, nr, payload, size, below(4) ? below(16) : any());
+}
+
+/* First-stage tables ------------------------------------------------------------------------------------ */
+
+#define FS_FLAGS 0x867ULL       /* P, R/W, U/S, A, D and an ignored one */
+
+static void store_word(struct guest_ *g, uint64_t gpa, uint64_t value)
+{
+    memcpy(host_guest_byte(g->host, gpa), &value, sizeof value);
+}
+
+/* One page of the pool for each table, though two may come to the same one. */
+static uint64_t pool_page(uint64_t top, uint64_t address, unsigned level)
+{
+    uint64_t index = (address >> (12 + 9 * level)) * 31 + level * 7 + (top - TABLES) / K4 * 113;
+    return TABLES + (TABLE_TOPS + index % POOL_PAGES) * K4;
+}
+
+/* A way through a table of four levels, or five, to a leaf. */
+static void write_path(struct guest_ *g)
+{
+    uint64_t top = TABLES + below(TABLE_TOPS) * K4, address = some_address(), target = some_address(), table = top;
+    unsigned level = below(4) ? 4 : 5, leaf = below(4) ? 1 : 1 + (unsigned)below(3);
+    uint64_t flags = below(4) ? FS_FLAGS : below(0x1000);
+    for (; level > leaf; level--) {
+        uint64_t next = pool_page(top, address, level - 1);
+        store_word(g, table + (address >> (12 + 9 * (level - 1)) & 511) * 8, next | FS_FLAGS);
+        table = next;
+    }
+    store_word(g, table + (address >> (12 + 9 * (leaf - 1)) & 511) * 8, (target & FS_ADDR & ~((K4 << 9 * (leaf - 1)) - 1)) | flags | (leaf > 1 ? FS_PS : 0));
+    note("guest %llu: first stage 0x%llx: 0x%llx -> 0x%llx, level %llu, flags 0x%llx", (ull)(g - m.guest), top, address, target, leaf, flags);
+    remember(address);
+}
+
+static void write_word(struct guest_ *g)
+{
+    store_word(g, TABLES + below(TABLE_TOPS + 16) * K4 + below(512) * 8, any());
+}
+
+/* The surroundings -------------------------------------------------------------------------------------- */
+
+static void (*machine_pause)(void);
+
+/* A silent unit has its second, but not in real time. */
+static void paused(void)
+{
+    machine_pause();
+    if (m.broken)
+        host_time_advance(10000000);
+}
+
+static void surroundings(struct guest_ *g)
+{
+    struct model_unit *unit = m.unit[below(m.units)].model;
+    switch (below(8)) {
+    case 0: host_fail_allocation(1 + (unsigned)below(16)); break;
+    case 1: model_run(m.model, (unsigned)below(64)); break;
+    case 2: iommu_poll(); break;
+    case 3: host_time_advance(below(1 << 30)); break;
+    case 4:
+        host_fail_allocation(0);
+        if (!m.broken)
+            restart_guest(g);
+        break;
+    case 5:
+        if (below(8))
+            break;
+        m.broken = true;
+        if (below(2))
+            model_switches(unit)->never_answers = true;
+        else
+            model_fail_fetch(unit, 1 + (unsigned)below(8));
+        note("a unit breaks");
+        break;
+    default: forbidden(&m.device[below(m.devices)]); break;
+    }
+}
+
+static void operation(void)
+{
+    struct guest_ *g = &m.guest[below(m.guests)];
+    switch (below(16)) {
+    case 0: case 1: map(g); break;
+    case 2: unmap(g); break;
+    case 3: alloc_paging(g); break;
+    case 4: alloc_nested(g); break;
+    case 5: invalidate(g); break;
+    case 6: case 7: attach(g); break;
+    case 8: detach(g); break;
+    case 9: small_call(g); break;
+    case 10: raw_call(g); break;
+    case 11: write_path(g); break;
+    case 12: write_word(g); break;
+    case 13: surroundings(g); break;
+    default: dma(&m.device[below(m.devices)], some_address()); break;
+    }
+    require_no_violation();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    trace = getenv("FUZZ_TRACE") != NULL;
+    input = data;
+    left = size;
+    recents = 0;
+    memset(recent, 0, sizeof recent);
+    chance = (uint32_t)below(0x10000);
+    machine_start(chance, 1 + (unsigned)below(3));
+    machine_pause = host_pause_hook;
+    host_pause_hook = paused;
+    for (unsigned i = 0; left && i < OPERATIONS; i++)
+        operation();
+    host_fail_allocation(0);
+    machine_stop();
+    return 0;
+}
