@@ -217,3 +217,11 @@ int ats_page_requests(struct device *dev, bool on)
     set_control(dev, CAP_PRI, PRI_CONTROL, PRI_ENABLE);
     return 0;
 }
+
+int engine_page_requests(struct device *dev, bool on)
+{
+    platform_lock(&dev->unit->lock);
+    int error = ats_page_requests(dev, on);
+    platform_unlock(&dev->unit->lock);
+    return error;
+}

@@ -28,7 +28,7 @@ bool ats_device_lost(struct unit *u, uint16_t source_id);
 /* For the queue, when the request is done: shuts the devices out that were lost, and tells their guests.  -EIO. */
 int ats_block_lost(struct unit *u);
 
-/* Page requests of an attached device, off at first.  -EOPNOTSUPP: unit or device has none, or ATS is off; -EIO. */
+/* engine_page_requests, for who has the unit's lock. */
 int ats_page_requests(struct device *dev, bool on);
 
 #endif

@@ -20,15 +20,6 @@ static bool refused(char reason[160], const char *why)
     return false;
 }
 
-static bool may_be_assigned(struct device *dev, char reason[160])
-{
-    dev->unit = unit_find(dev->segment, dev->source_id, reason);
-    if (!dev->unit || !rmrr_decide(dev, reason))
-        return false;
-    if (unit_device(dev->unit, dev->source_id))
-        return refused(reason, "it is already assigned");
-    return ats_decide(dev, reason);
-}
 
 /* A unit in caching mode (CAP.CM=1) may remember entries as absent, tagged with DID 0 (6.1). */
 static int forget_absent(struct unit *u, uint16_t source_id)
@@ -100,25 +91,33 @@ bool device_add(struct device *dev, char reason[160])
     return true;
 }
 
-bool engine_device_init(struct device *dev, char reason[160])
+static bool add_new(struct device *dev, char reason[160])
 {
-    dev->pasid_bits = 0;
-    dev->attachments = 0;
-    if (!may_be_assigned(dev, reason))
+    if (unit_device(dev->unit, dev->source_id))
+        return refused(reason, "it is already assigned");
+    if (!ats_decide(dev, reason))
         return false;
     decide_pasids(dev);
     return device_add(dev, reason);
 }
 
-int engine_device_fini(struct device *dev)
+bool engine_device_init(struct device *dev, char reason[160])
+{
+    dev->pasid_bits = 0;
+    dev->attachments = 0;
+    dev->unit = unit_find(dev->segment, dev->source_id, reason);
+    if (!dev->unit || !rmrr_decide(dev, reason))
+        return false;
+    platform_lock(&dev->unit->lock);
+    bool added = add_new(dev, reason);
+    platform_unlock(&dev->unit->lock);
+    return added;
+}
+
+/* Nothing is attached to it. */
+static int remove_from_unit(struct device *dev)
 {
     struct unit *u = dev->unit;
-    int error = 0;
-    engine_stop(dev);
-    for (uint32_t pasid = 0; !error && engine_next_attached(dev, &pasid); )
-        error = engine_detach(dev, pasid);
-    if (error)
-        return error;
     pasids_off(dev);
     context_make_absent(u, dev->source_id);
     qi_add(u, qi_context_device(dev->source_id));
@@ -126,18 +125,41 @@ int engine_device_fini(struct device *dev)
         qi_add(u, qi_pasid_domain(0));
         qi_add(u, qi_iotlb_domain(0));
     }
-    error = qi_finish(u);
+    int error = qi_finish(u);
     if (error)
         return error;
     struct device **link = &u->devices;
     while (*link != dev)
         link = &(*link)->next;
     *link = dev->next;
+    return 0;
+}
+
+int engine_device_fini(struct device *dev)
+{
+    int error = 0;
+    engine_stop(dev);
+    for (uint32_t pasid = 0; !error && engine_next_attached(dev, &pasid); )
+        error = engine_detach(dev, pasid);
+    if (error)
+        return error;
+    platform_lock(&dev->unit->lock);
+    error = remove_from_unit(dev);
+    platform_unlock(&dev->unit->lock);
+    if (error)
+        return error;
     if (dev->faults)
         platform_log(BDF_FORMAT ": %llu faults while %s had it", BDF_ARGS(dev->segment, dev->source_id), (ull)dev->faults,
                      unit_owner_name(dev));
     pasid_tables_free(dev);
     return 0;
+}
+
+void engine_orphan(struct device *dev)
+{
+    platform_lock(&dev->unit->lock);
+    dev->context = NULL;
+    platform_unlock(&dev->unit->lock);
 }
 
 void engine_unit_info(const struct device *dev, struct unit_info *info)
@@ -171,6 +193,8 @@ static int second_stage_check(const struct device *dev, const struct domain *d)
 
 static int attach_check(const struct device *dev, uint32_t pasid, const struct domain *d, const struct first_stage *f)
 {
+    if (dev->unit->dead)
+        return -NIDUS_EIO;
     if (pasid != RID_PASID && !dev->pasid_bits)
         return refuse(dev->owner, NIDUS_EOPNOTSUPP, "device %u or its remapping unit has no PASIDs", dev->id);
     if (pasid >= device_pasids(dev))
@@ -334,7 +358,7 @@ static int replace(struct device *dev, struct binding *from, struct binding *to,
     return 0;
 }
 
-static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+static int change(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
     struct binding *from = binding_of(dev, pasid), *to;
     enum way way = from ? choose_way(from, d, f) : WITH_A_GAP;
@@ -350,26 +374,31 @@ static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
     return install(dev, to);
 }
 
-int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
-    if (f)
-        d = f->parent;
-    if (dev->unit->dead)
-        return -NIDUS_EIO;
-    int error = attach_check(dev, pasid, d, f);
-    if (error)
-        return error;
     const struct binding *b = binding_of(dev, pasid);
     if (b && b->id->domain == d && b->first == f)
         return 0;
     if (!pasid_table_ready(dev, pasid))
         return -NIDUS_ENOMEM;
-    error = attach(dev, pasid, d, f);
+    int error = change(dev, pasid, d, f);
     if (error)
         return error;
     ats_on(dev);
     platform_pci_bus_master(dev->segment, dev->source_id, true);
     return 0;
+}
+
+int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+{
+    if (f)
+        d = f->parent;
+    platform_lock(&dev->unit->lock);
+    int error = attach_check(dev, pasid, d, f);
+    if (!error)
+        error = attach(dev, pasid, d, f);
+    platform_unlock(&dev->unit->lock);
+    return error;
 }
 
 void engine_stop(struct device *dev)
@@ -382,7 +411,12 @@ int engine_detach(struct device *dev, uint32_t pasid)
     bool attached = dev->attachments && binding_of(dev, pasid);
     if (dev->attachments <= attached)
         engine_stop(dev);
-    return attached ? block(dev, pasid) : 0;
+    if (!attached)
+        return 0;
+    platform_lock(&dev->unit->lock);
+    int error = block(dev, pasid);
+    platform_unlock(&dev->unit->lock);
+    return error;
 }
 
 void engine_attached(const struct device *dev, uint32_t pasid, struct domain **d, struct first_stage **f)

@@ -24,7 +24,7 @@ int engine_domain_init(struct domain *d, const struct device *dev, bool nest_par
     unsigned sizes = (u->cap & CAP_SSLPS_2M ? STAGE2_2M : 0) | (u->cap & CAP_SSLPS_1G ? STAGE2_1G : 0);
     if (nest_parent && !u->nested)
         return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u has no nested translation (ECAP.NEST=0)", u->index);
-    *d = (struct domain){ .nest_parent = nest_parent, .owner = owner };
+    *d = (struct domain){ .lock.rank = LOCK_DOMAIN, .nest_parent = nest_parent, .owner = owner };
     int error = stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, device_snoop(dev) & SNOOP_WALKS, owner);
     if (error)
         return error;
@@ -87,8 +87,10 @@ static int flush(struct domain *d, uint64_t addr, uint64_t size, bool filled)
     for (struct unit *u = units; u; u = u->next) {
         if (!u->usable || (filled && !(u->cap & CAP_CM)))
             continue;
+        platform_lock(&u->lock);
         if (add_second_stage(u, d, addr, size) && qi_finish(u))
             error = -NIDUS_EIO;
+        platform_unlock(&u->lock);
     }
     return error;
 }
@@ -96,8 +98,11 @@ static int flush(struct domain *d, uint64_t addr, uint64_t size, bool filled)
 int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot)
 {
     int error = engine_domain_allows(d, prot);
-    if (!error)
-        error = stage2_map(&d->table, iova, hpa, size, prot);
+    if (error)
+        return error;
+    platform_lock(&d->lock);
+    error = stage2_map(&d->table, iova, hpa, size, prot);
+    platform_unlock(&d->lock);
     return error ? error : flush(d, iova, size, true);
 }
 
@@ -105,7 +110,9 @@ int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed = { 0 };
     uint64_t unmapped = 0;
+    platform_lock(&d->lock);
     int error = stage2_unmap(&d->table, iova, size, &freed, &unmapped);
+    platform_unlock(&d->lock);
     if (error)
         return error;
     if (unmapped && flush(d, iova, size, false))
@@ -238,12 +245,14 @@ int engine_invalidate(struct first_stage *f, const struct engine_range *range, u
         range = NULL;
     for (const struct binding *b = f->bindings, *first = b; b; first = b) {
         struct unit *u = b->id->unit;
+        platform_lock(&u->lock);
         for (; b && b->id->unit == u; b = b->next)
             add_iotlb(b, range, count);
         for (b = first; b && b->id->unit == u; b = b->next)
             add_devices(b, range, count);
         if (qi_finish(u))
             error = -NIDUS_EIO;
+        platform_unlock(&u->lock);
     }
     return error;
 }

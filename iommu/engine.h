@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "iommu/iommu.h"
+#include "iommu/platform.h"
 #include "kernel/stage2.h"
 
 struct guest;
@@ -23,8 +24,12 @@ struct binding;
 struct domain_id;
 struct pasid_directory_entry;
 
-/* A second-stage table and the places that use it.  Members are private to the engine but for `table`. */
+/*
+ * A second-stage table and the places that use it.  Members are private to the engine but for `table`.  Changed by calls of its owner, which come
+ * one at a time (LOCK_CONTEXT); the lock is for those who walk the table beside them.
+ */
 struct domain {
+    struct lock lock;
     struct stage2 table;
     bool nest_parent;
     const struct device *rmrr_of; /* holds this device's RMRRs, for it alone; or NULL */
@@ -56,7 +61,7 @@ struct device_tlb {
     uint8_t pending;            /* invalidations that it takes at a time, 0: 32 */
 };
 
-/* A function assigned to a guest. */
+/* A function assigned to a guest.  Its unit's lock guards it; what the owner's calls alone change, they read without. */
 struct device {
     struct device *next;        /* the engine's list of the unit's devices */
     struct unit *unit;
@@ -128,6 +133,8 @@ void engine_attached(const struct device *dev, uint32_t pasid, struct domain **d
 bool engine_next_attached(const struct device *dev, uint32_t *pasid);
 /* Bus Master off, whatever is attached. */
 void engine_stop(struct device *dev);
+/* Its faults and page requests go to nobody from now on. */
+void engine_orphan(struct device *dev);
 
 /* One range of a request: 4 KiB pages; npages UINT64_MAX: everything. */
 struct engine_range {
@@ -138,7 +145,7 @@ struct engine_range {
 /* Invalidates count ranges (1 to 512) on every unit where f is attached: one submission each.  Returns when it has happened. */
 int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count);
 
-/* The object layer implements this: a fault of an assigned device.  Bounded, must not block. */
+/* The object layer implements this: a fault of an assigned device.  Bounded, must not block; the unit's lock is held. */
 struct nidus_fault;
 void engine_fault_sink(struct device *dev, const struct nidus_fault *fault);
 /* … and this: count records of unknown devices of the unit were lost (overflow): every owner of a device on it is told. */
@@ -156,6 +163,8 @@ enum engine_page_code { ENGINE_PAGE_SUCCESS = 0, ENGINE_PAGE_INVALID = 1, ENGINE
 /* … and this: takes the request; engine_page_response answers its group.  false: it does not, the answer is "invalid".  r NULL: requests
  * were lost, groups without their last one end here.  Bounded, must not block, and answers later, not from within. */
 bool engine_page_request(struct device *dev, const struct engine_page_request *r);
+/* Page requests of an attached device, off at first.  -EOPNOTSUPP: unit or device has none, or ATS is off; -EIO. */
+int engine_page_requests(struct device *dev, bool on);
 /* What made the page present has been invalidated before.  -EINVAL: page requests are off; -EIO. */
 int engine_page_response(struct device *dev, const struct engine_page_request *r, enum engine_page_code code);
 

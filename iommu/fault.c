@@ -251,7 +251,9 @@ void iommu_poll(void)
 {
     for (struct unit *u = units; u; u = u->next)
         if (u->usable && !u->dead) {
+            platform_lock(&u->lock);
             fault_poll(u);
             prq_poll(u);
+            platform_unlock(&u->lock);
         }
 }

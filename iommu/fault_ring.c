@@ -12,33 +12,42 @@ static void lose(struct fault_ring *ring)
 }
 
 /* The oldest records say how it began, so a full ring keeps them. */
-void engine_fault_sink(struct device *dev, const struct nidus_fault *fault)
+static void put(struct fault_ring *ring, const struct nidus_fault *fault, uint32_t dev_id)
 {
-    struct iommu_context *c = dev->context;
-    struct fault_ring *ring = c != NULL ? c->faults : NULL;
-    struct nidus_fault *record;
+    struct nidus_fault *record = &ring->record[(ring->first + ring->count) % FAULT_RECORDS];
 
-    if (ring == NULL)
-        return;
     if (ring->count == FAULT_RECORDS) {
         lose(ring);
         return;
     }
-    record = &ring->record[(ring->first + ring->count) % FAULT_RECORDS];
     *record = *fault;
-    record->dev_id = dev->id;
+    record->dev_id = dev_id;
     record->sequence = ring->sequence++;
     record->flags |= ring->gap ? NIDUS_FAULT_LOST : 0;
     ring->gap = false;
     ring->count++;
 }
 
+void engine_fault_sink(struct device *dev, const struct nidus_fault *fault)
+{
+    struct iommu_context *c = dev->context;
+
+    if (c == NULL)
+        return;
+    platform_lock(&c->faults->lock);
+    put(c->faults, fault, dev->id);
+    platform_unlock(&c->faults->lock);
+}
+
 void engine_fault_lost(struct device *dev)
 {
     struct iommu_context *c = dev->context;
 
-    if (c != NULL)
-        lose(c->faults);
+    if (c == NULL)
+        return;
+    platform_lock(&c->faults->lock);
+    lose(c->faults);
+    platform_unlock(&c->faults->lock);
 }
 
 /* Guests cannot take page requests yet. */
@@ -48,19 +57,12 @@ bool engine_page_request(struct device *dev, const struct engine_page_request *r
     return false;
 }
 
-int call_fault_read(struct call *call)
+static int take(struct call *call, struct fault_ring *ring)
 {
     struct nidus_fault_read *read = &call->fault_read;
-    struct fault_ring *ring = call->context->faults;
     struct guest *guest = call->context->guest;
-    unsigned count;
+    unsigned count = read->entry_num < ring->count ? read->entry_num : ring->count;
 
-    if (read->flags != 0)
-        return -NIDUS_EOPNOTSUPP;
-    if (read->entry_len != sizeof(struct nidus_fault) || read->entry_num > FAULT_RECORDS)
-        return -NIDUS_EINVAL;
-    iommu_poll();
-    count = read->entry_num < ring->count ? read->entry_num : ring->count;
     if (count != 0 && (read->data_uptr == 0 || !is_guest_ram(guest, read->data_uptr, count * sizeof(struct nidus_fault))))
         return -NIDUS_EFAULT;
     for (unsigned i = 0; i < count; i++) {
@@ -77,4 +79,21 @@ int call_fault_read(struct call *call)
     ring->lost = 0;
     call->answer = true;
     return 0;
+}
+
+int call_fault_read(struct call *call)
+{
+    struct nidus_fault_read *read = &call->fault_read;
+    struct fault_ring *ring = call->context->faults;
+    int error;
+
+    if (read->flags != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (read->entry_len != sizeof(struct nidus_fault) || read->entry_num > FAULT_RECORDS)
+        return -NIDUS_EINVAL;
+    iommu_poll();
+    platform_lock(&ring->lock);
+    error = take(call, ring);
+    platform_unlock(&ring->lock);
+    return error;
 }

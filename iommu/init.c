@@ -57,6 +57,7 @@ static void add_unit(const struct dmar_structure *s, unsigned index, struct unit
                      (ull)drhd.base, problem ? problem : "no memory");
         return;
     }
+    u->lock.rank = LOCK_UNIT;
     u->index = index;
     u->drhd = s->offset;
     u->segment = drhd.segment;

@@ -119,7 +119,9 @@ static int perform(const struct call_row *row, struct call *call, uint64_t gpa)
         error = envelope_read(guest, gpa, &call->attach, row->min_size, row->known_size, &size);
     if (error != 0)
         return error;
+    platform_lock(&call->context->lock);
     error = row->handler(call);
+    platform_unlock(&call->context->lock);
     if (call->answer)
         answered = envelope_write(guest, gpa, &call->attach, row->known_size, size);
     return answered != 0 ? answered : error;
@@ -160,7 +162,7 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
 
     if (c == NULL)
         return NULL;
-    *c = (struct iommu_context){ .guest = guest, .nested = nested };
+    *c = (struct iommu_context){ .lock.rank = LOCK_CONTEXT, .guest = guest, .nested = nested };
     c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
     c->faults = platform_pages_alloc(guest, FAULT_RING_ORDER);
     c->step = platform_pages_alloc(guest, STEP_ORDER);
@@ -173,6 +175,7 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
         free_context(c);
         return NULL;
     }
+    c->faults->lock.rank = LOCK_FAULTS;
     c->default_ioas = ioas->object.id;
     return c;
 }
@@ -186,12 +189,14 @@ bool iommu_context_block(struct iommu_context *context)
 {
     bool blocked = true;
 
+    platform_lock(&context->lock);
     for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
         struct object *device = object_get(context, id, OBJECT_DEVICE);
 
         if (device != NULL && device_block(context, (struct assigned *)device) != 0)
             blocked = false;
     }
+    platform_unlock(&context->lock);
     return blocked;
 }
 
@@ -218,7 +223,7 @@ static void release_devices(struct iommu_context *c)
 
         if (device == NULL)
             continue;
-        device->device.context = NULL; /* its faults have nowhere to go */
+        engine_orphan(&device->device);
         if (device_block(c, device) == 0 && engine_device_fini(&device->device) == 0)
             device->object.users = 0;
     }

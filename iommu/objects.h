@@ -7,7 +7,7 @@
  *                 └────────────────────────── device ────────────────────────────────┘
  *
  * An arrow is a reference: it counts in the target's users, and an object with users is not destroyed.
- * Calls of one machine come one at a time; nothing here locks.
+ * A context's calls come one at a time: its lock guards its objects.  Fault records come from elsewhere, and have a lock of their own.
  */
 #ifndef NIDUS_OBJECTS_H
 #define NIDUS_OBJECTS_H
@@ -70,6 +70,7 @@ struct assigned {
 
 /* The oldest record is at [first]; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before it was lost. */
 struct fault_ring {
+    struct lock lock;
     struct nidus_fault record[FAULT_RECORDS];
     unsigned first, count;
     uint64_t lost;
@@ -83,6 +84,7 @@ struct invalidate_step {
 };
 
 struct iommu_context {
+    struct lock lock;
     struct guest *guest;
     bool nested;
     uint32_t default_ioas;

@@ -58,6 +58,25 @@ void platform_write_back(const volatile void *p, size_t size);
 uint64_t platform_time_ns(void);
 static inline void platform_pause(void);
 
+/*
+ * A lock: held for a short while, and never by what interrupts whoever holds it.  A processor that holds one takes only those of higher rank;
+ * the host's platform stops where that, or platform_require_lock, does not hold.  In this order:
+ */
+enum lock_rank {
+    LOCK_CONTEXT = 1,           /* a guest's objects: one of its calls at a time */
+    LOCK_UNIT,                  /* a unit's queue, domain ids, devices and their PASID tables */
+    LOCK_DOMAIN,                /* a second-stage table, against the walk that explains a fault */
+    LOCK_FAULTS,                /* a guest's fault records */
+};
+struct lock {
+    enum lock_rank rank;
+    volatile uint32_t held;
+};
+static inline void platform_lock(struct lock *lock);
+static inline void platform_unlock(struct lock *lock);
+/* The caller's caller has it. */
+static inline void platform_require_lock(const struct lock *lock);
+
 /* One line of the log, without its line feed.  At most 240 characters are kept. */
 void platform_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for what a guest asked for, with "guest NAME: " before it.  A guest that causes more than a person can read has

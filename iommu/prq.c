@@ -90,8 +90,12 @@ bool prq_poll(struct unit *u)
 
 int engine_page_response(struct device *dev, const struct engine_page_request *r, enum engine_page_code code)
 {
-    if (!dev->tlb.requests)
-        return -NIDUS_EINVAL;
-    qi_add(dev->unit, qi_page_response(dev->source_id, r->has_pasid, r->pasid, r->group, code));
-    return qi_finish(dev->unit);
+    struct unit *u = dev->unit;
+    platform_lock(&u->lock);
+    bool on = dev->tlb.requests;
+    if (on)
+        qi_add(u, qi_page_response(dev->source_id, r->has_pasid, r->pasid, r->group, code));
+    int error = on ? qi_finish(u) : -NIDUS_EINVAL;
+    platform_unlock(&u->lock);
+    return error;
 }

@@ -388,6 +388,8 @@ static void add(struct unit *u, struct qi_descriptor d)
 void qi_add(struct unit *u, struct qi_descriptor d)
 {
     uint64_t type = field(d.word[0], QI_TYPE);
+    if (u->usable) /* before, nobody else knows the unit */
+        platform_require_lock(&u->lock);
     if (u->dead)
         return;
     if (type == QI_DEVICE && u->qi.first_stage) {

@@ -55,22 +55,33 @@ static int store(struct unit *u, unsigned index, uint64_t low, uint64_t high, bo
     return qi_finish(u);
 }
 
-int remap_take(struct unit *u, uint16_t source_id, uint8_t vector, uint32_t destination)
+static int take(struct unit *u, uint64_t low, uint64_t high)
 {
-    if (destination > UINT8_MAX)
-        return -NIDUS_EINVAL;
     for (unsigned index = 0; index < IRTES; index++) {
         if (hw_load(&u->irtes[index * IRTE_WORDS]) & IRTE_P)
             continue;
-        int error = store(u, index, IRTE_P | place(IRTE_VECTOR, vector) | place(IRTE_DST, destination),
-                          place(IRTE_SID, source_id) | place(IRTE_SVT, SVT_ALL_OF_SID), u->cap & CAP_CM);
+        int error = store(u, index, low, high, u->cap & CAP_CM);
         return error ? error : (int)index;
     }
     unit_log(u, "all %u entries of its interrupt remapping table are in use", IRTES);
     return -NIDUS_ENOSPC;
 }
 
+int remap_take(struct unit *u, uint16_t source_id, uint8_t vector, uint32_t destination)
+{
+    if (destination > UINT8_MAX)
+        return -NIDUS_EINVAL;
+    platform_lock(&u->lock);
+    int index = take(u, IRTE_P | place(IRTE_VECTOR, vector) | place(IRTE_DST, destination),
+                     place(IRTE_SID, source_id) | place(IRTE_SVT, SVT_ALL_OF_SID));
+    platform_unlock(&u->lock);
+    return index;
+}
+
 int remap_give(struct unit *u, unsigned index)
 {
-    return store(u, index, 0, 0, true);
+    platform_lock(&u->lock);
+    int error = store(u, index, 0, 0, true);
+    platform_unlock(&u->lock);
+    return error;
 }

@@ -15,8 +15,10 @@
 
 struct root_entry;
 
+/* What is found out at the start stays as it is; the lock guards all else. */
 struct unit {
     struct unit *next;
+    struct lock lock;
     unsigned index;
     uint32_t drhd;              /* offset of its structure in the DMAR table */
     uint16_t segment;

@@ -106,21 +106,21 @@ static bool entry_allows(const struct device *dev, const struct domain *d, uint6
     return true;
 }
 
-struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write, uint8_t reason)
+static struct walk_end walk_second(const struct domain *d, uint64_t addr, bool write)
 {
     struct walk_end end, nothing = { 0 };
-    uint64_t hpa, rights = write ? STAGE2_WRITE : STAGE2_READ;
-    struct first_stage *f;
-    struct domain *d;
-    engine_attached(dev, pasid, &d, &f);
-    if (!f)
-        return !d || second_allows(d, addr, (unsigned)rights, &hpa, &end) ? nothing : end;
+    uint64_t hpa;
+    return second_allows(d, addr, write ? STAGE2_WRITE : STAGE2_READ, &hpa, &end) ? nothing : end;
+}
 
+static struct walk_end walk_first(const struct device *dev, const struct first_stage *f, uint64_t addr, bool write, uint8_t reason)
+{
+    struct walk_end end;
     uint64_t table = f->pgtbl, entry;
     unsigned read_only_at = 0, level = f->levels;
     for (;; level--) {
         uint64_t index = addr / entry_span(level) % BIT(INDEX_BITS);
-        if (!entry_allows(dev, d, table + index * sizeof entry, level, write, reason, &entry, &end))
+        if (!entry_allows(dev, f->parent, table + index * sizeof entry, level, write, reason, &entry, &end))
             return end;
         if (!(entry & FS_W) && !read_only_at)
             read_only_at = level;
@@ -131,6 +131,18 @@ struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t 
     if (write && read_only_at)
         return first_fails(read_only_at);
     uint64_t span = entry_span(level);
-    uint64_t gpa = (entry & FS_ADDR & ~(span - 1)) | (addr & (span - 1));
-    return second_allows(d, gpa, (unsigned)rights, &hpa, &end) ? nothing : end;
+    return walk_second(f->parent, (entry & FS_ADDR & ~(span - 1)) | (addr & (span - 1)), write);
+}
+
+struct walk_end walk_request(const struct device *dev, uint32_t pasid, uint64_t addr, bool write, uint8_t reason)
+{
+    struct first_stage *f;
+    struct domain *d;
+    engine_attached(dev, pasid, &d, &f);
+    if (!d)
+        return (struct walk_end){ 0 };
+    platform_lock(&d->lock);
+    struct walk_end end = f ? walk_first(dev, f, addr, write, reason) : walk_second(d, addr, write);
+    platform_unlock(&d->lock);
+    return end;
 }

@@ -63,4 +63,18 @@ static inline void platform_pause(void) {
     __asm__ volatile("pause" : : : "memory");
 }
 
+static inline void platform_lock(struct lock *lock) {
+    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+        while (lock->held)
+            platform_pause();
+}
+
+static inline void platform_unlock(struct lock *lock) {
+    __atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+static inline void platform_require_lock(const struct lock *lock) {
+    (void)lock;
+}
+
 #endif

@@ -404,7 +404,7 @@ static void change_attachment(void)
     case 0: attach(g, guest[g].device[i], g ? iommu_default_ioas(guest[1].context) : nested); break;
     case 1: attach(g, guest[g].device[i], g ? iommu_default_ioas(guest[1].context) : plain); break;
     case 2: call(g, NIDUS_CALL_DETACH, &detach, 8, guest[g].device[i]); break;
-    default: ats_page_requests(dev, pick(2)); break;
+    default: engine_page_requests(dev, pick(2)); break;
     }
 }
 

@@ -60,6 +60,34 @@ static _Noreturn void misuse(const char *what)
     abort();
 }
 
+/* Locks: there is one thread, so a lock that cannot be taken never will be, and what is checked is the order. */
+static struct lock *held[8];
+static unsigned locks_held;
+
+void host_lock(struct lock *lock)
+{
+    if (lock->rank == 0)
+        misuse("a lock without a rank");
+    if (lock->held || (locks_held != 0 && held[locks_held - 1]->rank >= lock->rank))
+        misuse("a lock is taken out of order");
+    lock->held = 1;
+    held[locks_held++] = lock;
+}
+
+void host_unlock(struct lock *lock)
+{
+    if (locks_held == 0 || held[locks_held - 1] != lock)
+        misuse("a lock is given back that was not the last one taken");
+    locks_held--;
+    lock->held = 0;
+}
+
+void host_require_lock(const struct lock *lock)
+{
+    if (!lock->held)
+        misuse("something is done without its lock");
+}
+
 static void memory_init(void)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -76,6 +104,7 @@ static void memory_init(void)
 
 void host_reset(void)
 {
+    locks_held = 0;
     while (host.guests != NULL) {
         struct guest *guest = host.guests;
 

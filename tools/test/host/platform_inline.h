@@ -9,6 +9,9 @@ uint64_t host_register_read(volatile void *registers, uint32_t offset, unsigned 
 void host_register_write(volatile void *registers, uint32_t offset, unsigned bytes, uint64_t value);
 void host_stored(volatile void *entry, unsigned bytes);
 void host_pause(void);
+void host_lock(struct lock *lock);
+void host_unlock(struct lock *lock);
+void host_require_lock(const struct lock *lock);
 
 static inline uint64_t platform_phys(const void *page)
 {
@@ -68,6 +71,21 @@ static inline uint32_t platform_load32(const volatile uint32_t *word)
 static inline void platform_pause(void)
 {
     host_pause();
+}
+
+static inline void platform_lock(struct lock *lock)
+{
+    host_lock(lock);
+}
+
+static inline void platform_unlock(struct lock *lock)
+{
+    host_unlock(lock);
+}
+
+static inline void platform_require_lock(const struct lock *lock)
+{
+    host_require_lock(lock);
 }
 
 #endif

@@ -217,6 +217,11 @@ void engine_stop(struct device *dev)
     (void)dev;
 }
 
+void engine_orphan(struct device *dev)
+{
+    dev->context = NULL;
+}
+
 int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
 {
     int error = record(ENGINE_INVALIDATE);

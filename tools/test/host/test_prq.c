@@ -99,7 +99,7 @@ static int setup(void **state)
 {
     (void)state;
     start(ECAP_DEFAULT);
-    assert_int_equal(ats_page_requests(&dev, true), 0);
+    assert_int_equal(engine_page_requests(&dev, true), 0);
     fake_forget();
     return 0;
 }
@@ -137,7 +137,7 @@ static void test_unit_without_page_requests(void **state)
     teardown(state);
     start(ECAP_DEFAULT & ~ECAP_PRS);
     assert_int_equal(fake_get64(0xd0), 0);
-    assert_int_equal(ats_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
     assert_false(context_word() & 16);
     iommu_poll();
 }
@@ -217,7 +217,7 @@ static void test_stranger(void **state)
 static void test_device_without_leave(void **state)
 {
     (void)state;
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     fake_forget();
     fake_page_request(DEVICE, 0x2000, 5, READ | LAST);
     iommu_poll();
@@ -284,7 +284,7 @@ static void test_order_of_on(void **state)
     start(ECAP_DEFAULT);
     memset(order, 0, sizeof order);
     host_config_hook = note_order;
-    assert_int_equal(ats_page_requests(&dev, true), 0);
+    assert_int_equal(engine_page_requests(&dev, true), 0);
     assert_string_equal(order, "rcP");
     assert_int_equal(get16(PRI + 12), 64);
     assert_true(context_word() & 16);
@@ -313,7 +313,7 @@ static void test_drain_hands_over_what_was_under_way(void **state)
 {
     (void)state;
     fake_page_request(DEVICE, 0x5000, 2, READ | LAST);
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     assert_int_equal(takens, 1);
     assert_int_equal(fake_get64(REG_PQH), fake_get64(REG_PQT));
 }
@@ -323,7 +323,7 @@ static void test_drain_again_after_overflow(void **state)
 {
     (void)state;
     fake_set32(REG_PRS, 2);
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     assert_int_equal(fake.drains, 2);
     assert_int_equal(losses, 1);
 }
@@ -333,20 +333,20 @@ static void test_drain_of_a_unit_without_pds(void **state)
 {
     teardown(state);
     start(ECAP_DEFAULT & ~(1ULL << 42));
-    assert_int_equal(ats_page_requests(&dev, true), 0);
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, true), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     assert_int_equal(fake.drains, 0);
 }
 
 static void test_not_without_ats(void **state)
 {
     (void)state;
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     dev.tlb.on = false;
-    assert_int_equal(ats_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
     put16(host_function(0, DEVICE)->config, PRI, 0x0019);
     dev.tlb.on = true;
-    assert_int_equal(ats_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
     assert_false(context_word() & 16);
 }
 

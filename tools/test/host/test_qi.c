@@ -28,6 +28,7 @@ static int setup(void **state)
     iommu_init(table, length, IOMMU_ERRATA_AUTO, IOMMU_RMRR_KEEP);
     assert_null(iommu_unavailable());
     u = units;
+    platform_lock(&u->lock);
     fake_forget();
     host_log_clear();
     return 0;
