@@ -338,15 +338,16 @@ static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, s
     return unmapped;
 }
 
-/* How many leaves of the table have to be split, one inside the other, for an edge at gpa: 0, 1 or 2. */
-static unsigned splits_at(const struct stage2 *s, uint64_t gpa)
+/* How many leaves have to be split, one inside the other, for an edge at gpa, when one at other is there already: 0, 1 or 2. */
+static unsigned splits_at(const struct stage2 *s, uint64_t gpa, uint64_t other)
 {
     unsigned level, splits = 0;
 
     if (gpa >= stage2_limit(s) || stage2_lookup(s, gpa, NULL, NULL, NULL, &level) != 0)
         return 0;
     for (; level > 1 && gpa % level_span(level) != 0; level--)
-        splits++;
+        if (other % level_span(level) == 0 || other / level_span(level) != gpa / level_span(level))
+            splits++;
     return splits;
 }
 
@@ -359,12 +360,10 @@ int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_fr
 
     if (error != 0)
         return error;
-    /* At most 4; a leaf with both edges in it is counted twice. */
-    error = chain_alloc(s, &spare, splits_at(s, r.gpa) + splits_at(s, r.end));
+    error = chain_alloc(s, &spare, splits_at(s, r.gpa, 0) + splits_at(s, r.end, r.gpa)); /* at most 4 */
     if (error != 0)
         return error;
     bytes = unmap_range(s, s->root, s->levels, r, &spare, freed);
-    stage2_free(s, &spare);
     if (unmapped != NULL)
         *unmapped = bytes;
     return 0;

@@ -595,6 +595,33 @@ static void unmapped_tables_live_until_they_are_freed(void **state)
     destroy();
 }
 
+static void an_unmap_within_one_leaf_takes_one_table_for_each_split(void **state)
+{
+    const struct {
+        uint64_t gpa, size;
+        unsigned tables;
+    } rows[] = {
+        { M2,          2 * M2,      1 },
+        { M2 + K4,     K4,          2 },
+        { M2 + K4,     M2,          3 },
+        { 0,           K4,          2 },
+        { M2,          M2 + K4,     2 },
+        { G1 - K4,     2 * K4,      4 },
+        { G1 - M2,     M2 + K4,     3 },
+        { G1,          G1,          0 },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (unsigned tables = 0; tables <= rows[i].tables; tables++) {
+            make(&stage2_npt, 4, STAGE2_2M | STAGE2_1G, true);
+            assert_int_equal(stage2_map(&table, 0, 0, 2 * G1, RW), 0);
+            owner->bytes_left = tables * K4;
+            assert_int_equal(unmap(rows[i].gpa, rows[i].size, NULL), tables < rows[i].tables ? -NIDUS_ENOMEM : 0);
+            destroy();
+        }
+}
+
 /* Every allocation of a map and of an unmap with four splits fails once. */
 static void an_allocation_that_fails_changes_nothing(void **state)
 {
@@ -658,6 +685,7 @@ int main(void)
         cmocka_unit_test_setup(unmapping_nothing_succeeds_with_0_bytes, setup),
         cmocka_unit_test_setup(tables_are_charged_to_the_owner_and_its_quota_holds, setup),
         cmocka_unit_test_setup(unmapped_tables_live_until_they_are_freed, setup),
+        cmocka_unit_test_setup(an_unmap_within_one_leaf_takes_one_table_for_each_split, setup),
         cmocka_unit_test_setup(an_allocation_that_fails_changes_nothing, setup),
         cmocka_unit_test_setup(no_memory_for_the_root, setup),
         cmocka_unit_test_setup(random_sequences_with_all_page_sizes, setup),
