@@ -101,6 +101,13 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     return error ? error : flush(d, iova, size, true);
 }
 
+void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
+{
+    struct stage2_freed freed;
+    if (stage2_merge(&d->table, iova, size, &freed) && !flush(d, iova, size, false))
+        stage2_free(&d->table, &freed); /* else the unit may still walk them, as below */
+}
+
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed = { 0 };

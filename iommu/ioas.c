@@ -12,7 +12,7 @@
 
 /* Areas in the domains ------------------------------------------------------------------------------- */
 
-/* Unmaps a range of whole areas, which splits no leaf and so needs no memory. */
+/* Unmaps a range of whole areas that was not merged with others, which splits no leaf and so needs no memory. */
 static void domain_forget(const struct iommu_context *c, struct domain *d, uint64_t iova, uint64_t length)
 {
     int error = engine_domain_unmap(d, iova, length);
@@ -65,6 +65,8 @@ static int map_everywhere(const struct iommu_context *c, struct ioas *ioas, cons
             domain_forget(c, &undo->domain, a->iova, a->length);
         return error;
     }
+    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
+        engine_domain_merge(&p->domain, a->iova, a->length);
     return 0;
 }
 
@@ -266,6 +268,7 @@ int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *pag
 
         if (error != 0)
             return error;
+        engine_domain_merge(&paging->domain, a->iova, a->length);
     }
     paging->ioas = ioas;
     paging->next = ioas->hwpts;

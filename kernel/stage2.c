@@ -17,6 +17,12 @@
  * flush for NPT) before it reuses the memory behind the range and before stage2_free.  After stage2_map caches hold
  * nothing wrong, except on VT-d units with CAP.CM=1, which may cache entries that are not present (spec 6.1).
  *
+ * A full table that says what one leaf would say is merged by one store as well, without break-before-make.  The spec wants the
+ * entry not present, and an invalidation, in between only where a store changes the page size *and* the frame, rights or other
+ * attributes (6.5.3.3).  Here the page size alone changes: caches may hold both translations, hardware may use either
+ * (6.2.4.1), and they are the same.  Until the invalidation it may also go through the old table, by a paging-structure cache that
+ * still has the way (6.2.5): so that table keeps every entry until then, and, unlike one that unmapping has emptied, cannot hold a link.
+ *
  * No table that is linked is ever empty, save the root: so a large leaf finds either a free entry or something mapped.
  */
 #include "kernel/stage2.h"
@@ -24,6 +30,7 @@
 #include "iommu/platform.h"
 
 #define ENTRIES      512u
+#define LEVELS_MAX   5u
 #define ADDRESS_MASK 0x000ffffffffff000ULL
 #define ADDRESS_END  (ADDRESS_MASK + PAGE_SIZE)
 
@@ -131,12 +138,14 @@ void stage2_free(struct stage2 *s, struct stage2_freed *freed)
 {
     while (freed->head != NULL)
         platform_pages_free(s->owner, chain_pop(freed), 0);
+    while (freed->merges > 0)
+        platform_pages_free(s->owner, freed->merged[--freed->merges], 0);
 }
 
 /* count empty tables, or none and -ENOMEM. */
 static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t count)
 {
-    chain->head = NULL;
+    *chain = (struct stage2_freed){ 0 };
     for (; count > 0; count--) {
         uint64_t *table = platform_pages_alloc(s->owner, 0);
 
@@ -152,7 +161,7 @@ static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t co
 int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned levels, unsigned page_sizes,
                 bool coherent, struct guest *owner)
 {
-    if (levels < 3 || levels > 5)
+    if (levels < 3 || levels > LEVELS_MAX)
         return -NIDUS_EINVAL;
     *s = (struct stage2){
         .format = format, .owner = owner, .levels = levels, .page_sizes = page_sizes, .coherent = coherent,
@@ -193,14 +202,18 @@ static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
     return 0;
 }
 
+/* May a leaf be of this level? */
+static bool has_leaves(const struct stage2 *s, unsigned level)
+{
+    return level == 1 || (level == 2 && (s->page_sizes & STAGE2_2M)) || (level == 3 && (s->page_sizes & STAGE2_1G));
+}
+
 /* Can one leaf of this level map the part? */
 static bool leaf_fits(const struct stage2 *s, const struct range *part, unsigned level)
 {
     uint64_t span = level_span(level);
 
-    if ((level == 2 && !(s->page_sizes & STAGE2_2M)) || (level == 3 && !(s->page_sizes & STAGE2_1G)) || level > 3)
-        return false;
-    return part->end - part->gpa == span && part->hpa % span == 0;
+    return has_leaves(s, level) && part->end - part->gpa == span && part->hpa % span == 0;
 }
 
 /* Counts the tables that mapping r takes.  table NULL: one that is still to be made. */
@@ -282,6 +295,51 @@ int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsi
         return error;
     map_range(s, s->root, s->levels, r, bits, &spare);
     return 0;
+}
+
+/* Does the whole table say what one leaf above it would say?  One that fills up in order, from either end, is seen not to by its ends. */
+static bool is_one_leaf(const struct stage2 *s, const uint64_t *table, unsigned level)
+{
+    uint64_t first = platform_load64(&table[0]), step = level_span(level);
+
+    if (!is_present(s, first) || !is_leaf(s, first, level) || (first & ADDRESS_MASK) % level_span(level + 1) != 0 ||
+        platform_load64(&table[ENTRIES - 1]) != first + (ENTRIES - 1) * step)
+        return false;
+    for (unsigned i = 1; i < ENTRIES - 1; i++)
+        if (platform_load64(&table[i]) != first + i * step)
+            return false;
+    return true;
+}
+
+/* Merges the tables on the way to gpa that have become full, from the smallest leaves up. */
+static void merge_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *freed)
+{
+    uint64_t *tables[LEVELS_MAX + 1], entry;
+    unsigned level = s->levels;
+
+    for (tables[level] = s->root;; tables[--level] = child_of(entry)) {
+        entry = platform_load64(&tables[level][level_index(gpa, level)]);
+        if (!is_present(s, entry) || is_leaf(s, entry, level))
+            break;
+    }
+    for (; has_leaves(s, level + 1) && is_one_leaf(s, tables[level], level); level++) {
+        unsigned above = level_index(gpa, level + 1);
+
+        platform_store64(&tables[level + 1][above], platform_load64(tables[level]) | s->format->large);
+        write_back_entries(s, tables[level + 1], above, above);
+        freed->merged[freed->merges++] = tables[level];
+    }
+}
+
+bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed)
+{
+    uint64_t last = gpa + size - 1;
+
+    *freed = (struct stage2_freed){ 0 };
+    merge_at(s, gpa, freed);
+    if (last / level_span(2) != gpa / level_span(2))
+        merge_at(s, last, freed);
+    return freed->merges != 0;
 }
 
 /* A complete table, linked nowhere yet, that maps what the leaf of this level maps. */

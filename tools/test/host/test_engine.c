@@ -638,6 +638,56 @@ static void test_unmap_of_more_than_one_block(void **state)
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
 }
 
+/* All of 2 MiB but its last page, then that page. */
+static void map_in_two(uint64_t iova)
+{
+    assert_int_equal(engine_domain_map(&domain, iova, iova, 2 * MB - 4096, RW), 0);
+    engine_domain_merge(&domain, iova, 2 * MB - 4096);
+    assert_int_equal(engine_domain_map(&domain, iova + 2 * MB - 4096, iova + 2 * MB - 4096, 4096, RW), 0);
+}
+
+static uint64_t leaf_at(uint64_t iova)
+{
+    uint64_t leaf = 0;
+    assert_int_equal(stage2_lookup(&domain.table, iova, NULL, NULL, &leaf, NULL), 0);
+    return leaf;
+}
+
+/* The unit may still know the way into the table that is not needed any more: non-leaf entries too (IH=0), around all of the leaf. */
+static void test_merge_invalidates_before_it_frees(void **state)
+{
+    (void)state;
+    start_with_device();
+    make_domain(&domain, false);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    map_in_two(1ULL << 33);
+    assert_int_equal(leaf_at(1ULL << 33), 4096);
+    uint64_t live = host_pages_live();
+    fake_forget();
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 2 * MB);
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(fake_found(qi_iotlb_pages(1, 1ULL << 33, 18)), 0);
+    assert_int_equal(host_pages_live(), live - 1);
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(fake.dones, 1); /* nothing was merged */
+}
+
+/* What it may still know is never used again. */
+static void test_merge_without_an_answer(void **state)
+{
+    (void)state;
+    start_with_device();
+    make_domain(&domain, false);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    map_in_two(1ULL << 33);
+    uint64_t live = host_pages_live();
+    fake.silent = true;
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 2 * MB);
+    assert_int_equal(host_pages_live(), live);
+}
+
 static void test_caching_mode(void **state)
 {
     (void)state;
@@ -988,7 +1038,7 @@ int main(void)
         T(test_unit_that_does_not_snoop), T(test_present_last), T(test_detach), T(test_domain_ids), T(test_no_domain_id_left),
         T(test_refused_replace), T(test_first_stage_checks), T(test_unit_without_nesting), T(test_read_only_under_a_first_stage),
         T(test_unmap_invalidates_every_child), T(test_unmap_of_more_than_one_block), T(test_caching_mode),
-        T(test_unmap_without_an_answer), T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
+        T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer), T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
         T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
         T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished),
     };

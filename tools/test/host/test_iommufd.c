@@ -995,6 +995,38 @@ static void a_unit_that_does_not_answer_leaves_the_range_unmapped(void **state)
     assert_int_equal(unmap(ioas, M1, K4, NULL), -NIDUS_ENOENT);
 }
 
+static uint64_t leaf_at(uint32_t hwpt, uint64_t iova)
+{
+    uint64_t leaf = 0;
+
+    assert_int_equal(stage2_lookup(table_of(hwpt), iova, NULL, NULL, &leaf, NULL), 0);
+    return leaf;
+}
+
+/* … and none of them goes alone without memory, for it takes small pages again. */
+static void areas_side_by_side_share_large_pages(void **state)
+{
+    uint32_t ioas = new_ioas(), a = new_plain(ioas), b = new_plain(ioas);
+    uint64_t bytes;
+
+    (void)state;
+    assert_int_equal(map_at(ioas, RW, 4 * M1, M1, 2 * M1), 0);
+    assert_int_equal(leaf_at(a, 2 * M1), K4);
+    assert_int_equal(map_at(ioas, RW, 5 * M1, M1, 3 * M1), 0);
+    assert_int_equal(leaf_at(a, 2 * M1), 2 * M1);
+    assert_int_equal(leaf_at(b, 2 * M1), 2 * M1);
+    assert_int_equal(leaf_at(new_plain(ioas), 2 * M1), 2 * M1);
+    guest->bytes_left = 0;
+    assert_int_equal(unmap(ioas, 3 * M1, M1, NULL), -NIDUS_ENOMEM);
+    assert_true(maps(a, 4 * M1 - K4, 6 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+    guest->bytes_left = 3 * K4;
+    assert_int_equal(unmap(ioas, 3 * M1, M1, &bytes), 0);
+    assert_int_equal(bytes, M1);
+    assert_true(absent(a, 3 * M1) && absent(b, 3 * M1));
+    assert_true(maps(a, 3 * M1 - K4, 5 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(b, 3 * M1 - K4, 5 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+}
+
 /* HWPT_ALLOC ----------------------------------------------------------------------------------------- */
 
 static int64_t hwpt_alloc(struct nidus_hwpt_alloc request)
@@ -2197,6 +2229,7 @@ int main(void)
         TEST(unmap_checks_its_range),
         TEST(nidus_lets_the_default_ioas_be_cut),
         TEST(a_cut_without_memory_changes_nothing),
+        TEST(areas_side_by_side_share_large_pages),
         TEST(a_unit_that_does_not_answer_leaves_the_range_unmapped),
         TEST(hwpt_alloc_checks_in_linuxs_order),
         TEST(nidus_checks_the_second_reserved_word),
