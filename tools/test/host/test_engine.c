@@ -793,6 +793,39 @@ static void test_many_ranges_are_one_submission(void **state)
     assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
 }
 
+static void test_ranges_that_follow_each_other_are_one(void **state)
+{
+    (void)state;
+    static struct engine_range ranges[512];
+    start_with_device();
+    make_domain(&domain, true);
+    make_first(0x123000);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
+    for (unsigned i = 0; i < 512; i++)
+        ranges[i] = (struct engine_range){ 0x200000 + i * 0x1000ULL, 1, true };
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 512), 0);
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x200000, 9, true)), 0);
+    ranges[256].leaf = false;                                           /* one that says more is no part of it */
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 512), 0);
+    assert_int_equal(fake.dones, 1 + 1 + 8);                            /* 256; 1; 1 + 2 + 4 + … + 128 */
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x200000, 8, true)), 0);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x300000, 0, false)), 1);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x380000, 7, true)), 9);
+    ranges[1].npages = 2;                                               /* nor one that begins elsewhere than where it ends */
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 4), 0);
+    assert_int_equal(fake.dones, 3);                                    /* 0 to 2 in two blocks, 2 and 3 in one */
+    ranges[1].npages = 1 << 18;
+    ranges[2].addr = ranges[1].addr + (1ULL << 30);
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 3), 0);          /* together wide enough for everything */
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
+}
+
 /* Interrupts ----------------------------------------------------------------------------------------- */
 
 static uint64_t irte(unsigned index, unsigned word)
@@ -1038,7 +1071,8 @@ int main(void)
         T(test_unit_that_does_not_snoop), T(test_present_last), T(test_detach), T(test_domain_ids), T(test_no_domain_id_left),
         T(test_refused_replace), T(test_first_stage_checks), T(test_unit_without_nesting), T(test_read_only_under_a_first_stage),
         T(test_unmap_invalidates_every_child), T(test_unmap_of_more_than_one_block), T(test_caching_mode),
-        T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer), T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
+        T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer),
+        T(test_invalidated_ranges), T(test_many_ranges_are_one_submission), T(test_ranges_that_follow_each_other_are_one),
         T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
         T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished),
     };
