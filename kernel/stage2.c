@@ -202,23 +202,25 @@ static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
     return 0;
 }
 
-/* May a leaf be of this level? */
-static bool has_leaves(const struct stage2 *s, unsigned level)
+/* Bytes of a leaf of this level; 0: there may be none. */
+static uint64_t leaf_span(const struct stage2 *s, unsigned level)
 {
-    return level == 1 || (level == 2 && (s->page_sizes & STAGE2_2M)) || (level == 3 && (s->page_sizes & STAGE2_1G));
+    bool has = level == 1 || (level == 2 && (s->page_sizes & STAGE2_2M)) || (level == 3 && (s->page_sizes & STAGE2_1G));
+
+    return has ? level_span(level) : 0;
 }
 
-/* Can one leaf of this level map the part? */
-static bool leaf_fits(const struct stage2 *s, const struct range *part, unsigned level)
+/* Can one leaf of that span map the part? */
+static bool leaf_fits(const struct range *part, uint64_t span)
 {
-    uint64_t span = level_span(level);
-
-    return has_leaves(s, level) && part->end - part->gpa == span && part->hpa % span == 0;
+    return part->end - part->gpa == span && (part->hpa & (span - 1)) == 0;
 }
 
 /* Counts the tables that mapping r takes.  table NULL: one that is still to be made. */
 static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned level, struct range r, uint64_t *tables)
 {
+    uint64_t leaf = leaf_span(s, level);
+
     if (level == 1 && table == NULL)
         return 0;
     while (r.gpa < r.end) {
@@ -232,7 +234,7 @@ static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned leve
             if (is_leaf(s, entry, level))
                 return -NIDUS_EEXIST;
             child = child_of(entry);
-        } else if (leaf_fits(s, &part, level)) {
+        } else if (leaf_fits(&part, leaf)) {
             continue;
         } else {
             ++*tables;
@@ -249,6 +251,7 @@ static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct 
                       struct stage2_freed *spare)
 {
     unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
+    uint64_t leaf = leaf_span(s, level);
 
     while (r.gpa < r.end) {
         uint64_t *entry = &table[level_index(r.gpa, level)];
@@ -256,7 +259,7 @@ static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct 
 
         if (is_present(s, platform_load64(entry))) {
             map_range(s, child_of(platform_load64(entry)), level - 1, part, bits, spare);
-        } else if (leaf_fits(s, &part, level)) {
+        } else if (leaf_fits(&part, leaf)) {
             platform_store64(entry, part.hpa | bits | (level > 1 ? s->format->large : 0));
         } else {
             uint64_t *child = chain_pop(spare);
@@ -322,7 +325,7 @@ static void merge_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *freed)
         if (!is_present(s, entry) || is_leaf(s, entry, level))
             break;
     }
-    for (; has_leaves(s, level + 1) && is_one_leaf(s, tables[level], level); level++) {
+    for (; leaf_span(s, level + 1) != 0 && is_one_leaf(s, tables[level], level); level++) {
         unsigned above = level_index(gpa, level + 1);
 
         platform_store64(&tables[level + 1][above], platform_load64(tables[level]) | s->format->large);
@@ -356,7 +359,9 @@ static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned leve
 
 static bool is_empty(const struct stage2 *s, const uint64_t *table)
 {
-    for (unsigned i = 0; i < ENTRIES; i++)
+    if (is_present(s, platform_load64(&table[ENTRIES - 1]))) /* the last to go, or else it is the first */
+        return false;
+    for (unsigned i = 0; i < ENTRIES - 1; i++)
         if (is_present(s, platform_load64(&table[i])))
             return false;
     return true;
