@@ -9,7 +9,7 @@
  * Each change has two passes over the same walk: the first finds every error and counts the tables that are
  * missing, the second stores and cannot fail.  Hardware may walk between any two stores, so a new table is
  * complete (and written back) before the entry that leads to it, and a leaf is split by one store that
- * replaces it with a table that says the same of the part that stays.
+ * replaces it with a table that says the same.
  *
  * What caches may hold when stage2_unmap returns: every leaf that was taken out; the large leaf of a split, which
  * still covers the part that was cut away; and, in paging-structure caches, the way into tables on the freed chain.
@@ -357,6 +357,69 @@ static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned leve
     return child;
 }
 
+/* The entry of the leaf that gpa cuts, and its level; NULL: it cuts none. */
+static uint64_t *cut_leaf(const struct stage2 *s, uint64_t gpa, unsigned *level)
+{
+    uint64_t *table = s->root;
+
+    for (*level = s->levels; gpa % level_span(*level) != 0; --*level) {
+        uint64_t *slot = &table[level_index(gpa, *level)], entry = platform_load64(slot);
+
+        if (!is_present(s, entry))
+            return NULL;
+        if (is_leaf(s, entry, *level))
+            return slot;
+        table = child_of(entry);
+    }
+    return NULL;
+}
+
+/* How many leaves have to be split, one inside the other, for an edge at gpa, when one at other is there already: 0, 1 or 2. */
+static unsigned splits_at(const struct stage2 *s, uint64_t gpa, uint64_t other)
+{
+    unsigned level, splits = 0;
+
+    if (cut_leaf(s, gpa, &level) == NULL)
+        return 0;
+    for (; gpa % level_span(level) != 0; level--)
+        if (other % level_span(level) == 0 || other / level_span(level) != gpa / level_span(level))
+            splits++;
+    return splits;
+}
+
+static void split_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *spare)
+{
+    uint64_t *slot;
+    unsigned level;
+
+    while ((slot = cut_leaf(s, gpa, &level)) != NULL) {
+        uint64_t *child = split_leaf(s, platform_load64(slot), level, spare);
+
+        platform_store64(slot, platform_phys(child) | s->format->table);
+        write_back_entries(s, slot, 0, 0);
+    }
+}
+
+int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
+{
+    uint64_t end = gpa + size;
+    struct stage2_freed spare;
+    unsigned splits;
+    int error = check_range(s, gpa, size);
+
+    if (error != 0)
+        return error;
+    splits = splits_at(s, gpa, 0) + splits_at(s, end, gpa); /* at most 4 */
+    if (splits == 0)
+        return 0;
+    error = chain_alloc(s, &spare, splits);
+    if (error != 0)
+        return error;
+    split_at(s, gpa, &spare);
+    split_at(s, end, &spare);
+    return 0;
+}
+
 static bool is_empty(const struct stage2 *s, const uint64_t *table)
 {
     if (is_present(s, platform_load64(&table[ENTRIES - 1]))) /* the last to go, or else it is the first */
@@ -367,9 +430,8 @@ static bool is_empty(const struct stage2 *s, const uint64_t *table)
     return true;
 }
 
-/* Unmaps r and returns the bytes that were mapped.  spare has the tables for splits. */
-static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r,
-                            struct stage2_freed *spare, struct stage2_freed *freed)
+/* Unmaps r, whose ends are ends of leaves, and returns the bytes that were mapped. */
+static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r, struct stage2_freed *freed)
 {
     unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
     uint64_t unmapped = 0;
@@ -383,50 +445,29 @@ static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, s
             continue;
         if (!is_leaf(s, entry, level)) {
             child = child_of(entry);
-            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
+            unmapped += unmap_range(s, child, level - 1, part, freed);
             if (is_empty(s, child)) {
                 platform_store64(slot, 0);
                 chain_push(freed, child);
             }
-        } else if (part.end - part.gpa == level_span(level)) {
+        } else {
             platform_store64(slot, 0);
             unmapped += level_span(level);
-        } else {
-            child = split_leaf(s, entry, level, spare);
-            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
-            platform_store64(slot, platform_phys(child) | s->format->table);
         }
     }
     write_back_entries(s, table, first, last);
     return unmapped;
 }
 
-/* How many leaves have to be split, one inside the other, for an edge at gpa, when one at other is there already: 0, 1 or 2. */
-static unsigned splits_at(const struct stage2 *s, uint64_t gpa, uint64_t other)
-{
-    unsigned level, splits = 0;
-
-    if (gpa >= stage2_limit(s) || stage2_lookup(s, gpa, NULL, NULL, NULL, &level) != 0)
-        return 0;
-    for (; level > 1 && gpa % level_span(level) != 0; level--)
-        if (other % level_span(level) == 0 || other / level_span(level) != gpa / level_span(level))
-            splits++;
-    return splits;
-}
-
 int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped)
 {
     struct range r = { .gpa = gpa, .end = gpa + size };
-    struct stage2_freed spare;
     uint64_t bytes;
-    int error = check_range(s, gpa, size);
+    int error = stage2_split(s, gpa, size);
 
     if (error != 0)
         return error;
-    error = chain_alloc(s, &spare, splits_at(s, r.gpa, 0) + splits_at(s, r.end, r.gpa)); /* at most 4 */
-    if (error != 0)
-        return error;
-    bytes = unmap_range(s, s->root, s->levels, r, &spare, freed);
+    bytes = unmap_range(s, s->root, s->levels, r, freed);
     if (unmapped != NULL)
         *unmapped = bytes;
     return 0;

@@ -75,6 +75,10 @@ int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsi
  */
 bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed);
 
+/* Splits the leaves that begin before or end behind [gpa, gpa + size) but reach into it: what is mapped stays the same, nothing has to be
+ * invalidated, and unmapping the range takes no memory.  -EINVAL, -EOVERFLOW as above; -ENOMEM: nothing was changed. */
+int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size);
+
 /*
  * Unmaps whatever is mapped in [gpa, gpa + size).  A leaf that the range cuts is split.  Tables that end
  * up empty are unlinked and added to *freed: give them to stage2_free after the invalidation.

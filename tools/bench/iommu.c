@@ -150,6 +150,9 @@ static void second_stage(void)
         unmap(G1 + M2 + i * K4, K4, i == 255 ? "unmap 4 KiB, the 256th of 512 in order" : NULL);
     map(G1 + M2, G1 + M2, M2, "map 2 MiB");
     unmap(G1 + M2, M2, "unmap 2 MiB");
+    for (unsigned i = 0; i < 128; i++)
+        map(G1 + M2 + i * 4 * K4, G1 + M2 + i * 4 * K4, 4 * K4, NULL);
+    unmap(G1 + M2, M2, "unmap 2 MiB that 128 maps have made");
     map(2 * G1, 2 * G1, G1, "map 1 GiB");
     unmap(2 * G1, G1, "unmap 1 GiB");
     map(64 * G1, 64 * G1, 64 * G1, "map 64 GiB");

@@ -147,6 +147,11 @@ void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
         stage2_free(&d->table, &freed);
 }
 
+int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
+{
+    return stage2_split(&d->table, iova, size);
+}
+
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed = { NULL };

@@ -202,13 +202,15 @@ static bool could_be_leaf(uint64_t phys, unsigned level)
     return hw_present(first) && (first & ADDRESS) % hw_span(level + 1) == 0;
 }
 
+static bool splitting;          /* tables that could be a leaf are what was asked for */
+
 /* Compares a whole table with the naive map; counts pages and tables. */
 static void check_table(uint64_t phys, unsigned level, uint64_t gpa, uint64_t *pages, uint64_t *tables)
 {
     unsigned present = 0;
 
     ++*tables;
-    if (could_be_leaf(phys, level))
+    if (!splitting && could_be_leaf(phys, level))
         fail_msg("gpa %#llx: the table of level %u could be one leaf", (unsigned long long)gpa, level);
     for (unsigned i = 0; i < 512; i++, gpa += hw_span(level)) {
         uint64_t entry = host_walk64(phys + 8 * i, table.coherent);
@@ -444,6 +446,35 @@ static void random_unmap(void)
     assert_int_equal(unmapped, (before - naive_mapped) * K4);
 }
 
+/* Nothing changes but the leaves, at both ends of the range; and back. */
+static void random_split(void)
+{
+    uint64_t gpa, size, unit, leaf, live = host_pages_live();
+    int error;
+
+    random_range(&gpa, &size, &unit);
+    begin_change(gpa, 0, false, 0, 0);
+    host_store_hook = check_between_stores;
+    error = stage2_split(&table, gpa, size);
+    host_store_hook = NULL;
+    check_ways();
+    if (host_allocation_failed()) {
+        assert_int_equal(error, -NIDUS_ENOMEM);
+        assert_int_equal(host_pages_live(), live);
+        return;
+    }
+    assert_int_equal(error, 0);
+    if (stage2_lookup(&table, gpa, NULL, NULL, &leaf, NULL) == 0)
+        assert_int_equal(gpa % leaf, 0);
+    if (stage2_lookup(&table, gpa + size, NULL, NULL, &leaf, NULL) == 0)
+        assert_int_equal((gpa + size) % leaf, 0);
+    splitting = true;
+    check_all();
+    splitting = false;
+    merge(gpa, size);
+    assert_int_equal(host_pages_live(), live);
+}
+
 static void random_lookup(void)
 {
     uint64_t gpa = WINDOW_BASE + random_below(WINDOW_PAGES) * K4 + random_below(K4), hpa = 0, leaf = 0;
@@ -469,9 +500,10 @@ static void random_sequence(unsigned levels, unsigned page_sizes, bool coherent,
         make(formats[f], levels, page_sizes, coherent);
         for (unsigned i = 0; i < steps; i++) {
             host_fail_allocation(random_below(6) == 0 ? 1 + random_below(6) : 0);
-            switch (random_below(4)) {
+            switch (random_below(5)) {
             case 0:  random_map(); break;
             case 1:  random_fill(); break;
+            case 2:  random_split(); break;
             default: random_unmap(); break;
             }
             host_fail_allocation(0);
@@ -935,6 +967,20 @@ static void an_unmap_within_one_leaf_takes_one_table_for_each_split(void **state
         }
 }
 
+static void what_was_split_is_unmapped_without_memory(void **state)
+{
+    (void)state;
+    make(&stage2_npt, 4, STAGE2_2M | STAGE2_1G, true);
+    assert_int_equal(stage2_map(&table, 0, 0, 2 * G1, RW), 0);
+    assert_int_equal(stage2_split(&table, G1 - K4, M2), 0);
+    owner->bytes_left = 0;
+    assert_int_equal(stage2_split(&table, G1 - K4, M2), 0);
+    assert_int_equal(unmap(G1 - K4, M2, NULL), 0);
+    assert_int_equal(stage2_split(&table, 0, 0), -NIDUS_EINVAL);
+    assert_int_equal(stage2_split(&table, 1ULL << 48, K4), -NIDUS_EOVERFLOW);
+    destroy();
+}
+
 /* Every allocation of a map and of an unmap with four splits fails once. */
 static void an_allocation_that_fails_changes_nothing(void **state)
 {
@@ -1008,6 +1054,7 @@ int main(void)
         cmocka_unit_test_setup(an_aligned_tebibyte_is_1024_leaves_in_two_tables_and_what_leads_to_them, setup),
         cmocka_unit_test_setup(bytes_of_tables_for_a_gibibyte, setup),
         cmocka_unit_test_setup(an_unmap_within_one_leaf_takes_one_table_for_each_split, setup),
+        cmocka_unit_test_setup(what_was_split_is_unmapped_without_memory, setup),
         cmocka_unit_test_setup(an_allocation_that_fails_changes_nothing, setup),
         cmocka_unit_test_setup(no_memory_for_the_root, setup),
         cmocka_unit_test_setup(random_sequences_with_all_page_sizes, setup),
