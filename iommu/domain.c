@@ -106,6 +106,18 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     return error ? error : flush(d, iova, size, true);
 }
 
+void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
+{
+    struct stage2_freed freed;
+    if (stage2_merge(&d->table, iova, size, &freed) && !flush(d, iova, size, false))
+        stage2_free(&d->table, &freed); /* else the unit may still walk them, as below */
+}
+
+int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
+{
+    return stage2_split(&d->table, iova, size);
+}
+
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed = { 0 };
@@ -205,24 +217,43 @@ static unsigned cover(const struct engine_range *r, const struct binding *b, con
     return blocks;
 }
 
+/* Range *i and what goes on where it ends, as one; *i goes on behind that.  Guests give up memory page by page, in order. */
+static struct engine_range take_run(const struct engine_range *range, unsigned count, unsigned *i)
+{
+    struct engine_range run = range[(*i)++];
+    for (; *i < count && range[*i].leaf == run.leaf && range[*i].addr / PAGE_SIZE == run.addr / PAGE_SIZE + run.npages; ++*i)
+        run.npages += range[*i].npages;
+    return run;
+}
+
 /* Does one submission hold a block for each?  If not, everything goes at once. */
 static bool fits(const struct engine_range *range, unsigned count)
 {
     unsigned blocks = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (is_everything(&range[i]))
+    for (unsigned i = 0; i < count; ) {
+        struct engine_range run = take_run(range, count, &i);
+        if (is_everything(&run))
             return false;
-        blocks += cover(&range[i], NULL, NULL);
+        blocks += cover(&run, NULL, NULL);
     }
     return blocks <= QI_ROOM;
+}
+
+/* Adds all of them to the queue, as cover does. */
+static void cover_all(const struct engine_range *range, unsigned count, const struct binding *b, const struct device *dev)
+{
+    for (unsigned i = 0; i < count; ) {
+        struct engine_range run = take_run(range, count, &i);
+        cover(&run, b, dev);
+    }
 }
 
 /* range NULL: everything. */
 static void add_iotlb(const struct binding *b, const struct engine_range *range, unsigned count)
 {
-    for (unsigned i = 0; range && i < count; i++)
-        cover(&range[i], b, NULL);
-    if (!range)
+    if (range)
+        cover_all(range, count, b, NULL);
+    else
         qi_add(b->id->unit, qi_first_stage_all(b->id->did, b->pasid));
 }
 
@@ -231,9 +262,9 @@ static void add_devices(const struct binding *b, const struct engine_range *rang
     for (const struct device *dev = b->id->unit->devices; dev; dev = dev->next) {
         if (!dev->tlb.on || binding_of(dev, b->pasid) != b)
             continue;
-        for (unsigned i = 0; range && i < count; i++)
-            cover(&range[i], b, dev);
-        if (!range)
+        if (range)
+            cover_all(range, count, b, dev);
+        else
             ats_add(dev, b->pasid, 0, QI_ALL);
     }
 }

@@ -12,7 +12,7 @@
 
 /* Areas in the domains ------------------------------------------------------------------------------- */
 
-/* Unmaps a range of whole areas, which splits no leaf and so needs no memory. */
+/* Unmaps a range of whole areas that was not merged with others, which splits no leaf and so needs no memory. */
 static void domain_forget(const struct iommu_context *c, struct domain *d, uint64_t iova, uint64_t length)
 {
     int error = engine_domain_unmap(d, iova, length);
@@ -65,33 +65,9 @@ static int map_everywhere(const struct iommu_context *c, struct ioas *ioas, cons
             domain_forget(c, &undo->domain, a->iova, a->length);
         return error;
     }
+    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
+        engine_domain_merge(&p->domain, a->iova, a->length);
     return 0;
-}
-
-/*
- * A part of area a, from every domain.  -ENOMEM: a leaf could not be split, nothing has changed.  -EIO: the part is gone
- * from all tables, but a unit did not answer.
- */
-static int unmap_everywhere(const struct iommu_context *c, struct ioas *ioas, const struct area *a, uint64_t iova, uint64_t length)
-{
-    const struct area part = { .iova = iova, .length = length, .gpa = a->gpa + (iova - a->iova), .prot = a->prot };
-    int result = 0;
-
-    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next) {
-        int error = engine_domain_unmap(&p->domain, iova, length);
-
-        if (error == -NIDUS_EIO)
-            result = error;
-        if (error == 0 || error == -NIDUS_EIO)
-            continue;
-        /* The tables that the others gave back are enough to map the part there again. */
-        for (struct paging *undo = ioas->hwpts; undo != p; undo = undo->next)
-            if (domain_map(c, &undo->domain, &part) != 0)
-                platform_log("guest %s: IOVA 0x%llx to 0x%llx could not be mapped again after a failed IOAS_UNMAP",
-                             platform_guest_name(c->guest), (unsigned long long)iova, (unsigned long long)(iova + length - 1));
-        return error;
-    }
-    return result;
 }
 
 /* The list of areas ---------------------------------------------------------------------------------- */
@@ -266,6 +242,7 @@ int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *pag
 
         if (error != 0)
             return error;
+        engine_domain_merge(&paging->domain, a->iova, a->length);
     }
     paging->ioas = ioas;
     paging->next = ioas->hwpts;
@@ -401,26 +378,72 @@ static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, bool *m
     return 0;
 }
 
-/* Unmaps what lies in [first, last], which check_unmap has allowed. */
+/* The next part of [first, last] that is mapped without a gap, from area *a on; *a goes on behind it.  false: there is no more. */
+static bool next_run(const struct area **a, uint64_t first, uint64_t last, uint64_t *iova, uint64_t *length)
+{
+    struct area run;
+
+    if (*a == NULL || (*a)->iova > last)
+        return false;
+    run = **a;
+    while ((*a = (*a)->next) != NULL && (*a)->iova == area_last(&run) + 1 && (*a)->iova <= last)
+        run.length += (*a)->length;
+    clip(&run, first, last, iova, length);
+    return true;
+}
+
+/*
+ * Before anything is unmapped: the large pages that reach beyond a run are split in every domain, the only thing that takes memory.
+ * -ENOMEM: the devices find no difference, and what could be split is merged again.
+ */
+static int split_everywhere(struct ioas *ioas, uint64_t first, uint64_t last)
+{
+    const struct area *a = *area_link(ioas, first);
+    uint64_t iova, length;
+    int error = 0;
+
+    while (error == 0 && next_run(&a, first, last, &iova, &length))
+        for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
+            error = engine_domain_split(&p->domain, iova, length);
+    if (error == 0)
+        return 0;
+    for (a = *area_link(ioas, first); next_run(&a, first, last, &iova, &length); )
+        for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
+            engine_domain_merge(&p->domain, iova, length);
+    return error;
+}
+
+/* -EIO: all is gone from all tables, but a unit did not answer. */
+static int unmap_everywhere(struct ioas *ioas, uint64_t first, uint64_t last)
+{
+    const struct area *a = *area_link(ioas, first);
+    uint64_t iova, length;
+    int result = 0;
+
+    while (next_run(&a, first, last, &iova, &length))
+        for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
+            if (engine_domain_unmap(&p->domain, iova, length) != 0)
+                result = -NIDUS_EIO;
+    return result;
+}
+
+/* Unmaps what lies in [first, last], which check_unmap has allowed: all of it or, -ENOMEM, nothing. */
 static int unmap_areas(struct iommu_context *c, struct ioas *ioas, uint64_t first, uint64_t last, struct area **behind, uint64_t *unmapped)
 {
     struct area **link = area_link(ioas, first);
-    int result = 0;
+    int error = split_everywhere(ioas, first, last);
 
+    if (error != 0)
+        return error;
+    error = unmap_everywhere(ioas, first, last);
     while (*link != NULL && (*link)->iova <= last) {
         uint64_t iova, length;
-        int error;
 
         clip(*link, first, last, &iova, &length);
-        error = unmap_everywhere(c, ioas, *link, iova, length);
-        if (error == -NIDUS_ENOMEM)
-            return error;
-        if (error != 0)
-            result = error;
         *unmapped += length;
         link = area_cut(c, link, iova, length, behind);
     }
-    return result;
+    return error;
 }
 
 int call_ioas_unmap(struct call *call)

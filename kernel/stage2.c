@@ -9,13 +9,19 @@
  * Each change has two passes over the same walk: the first finds every error and counts the tables that are
  * missing, the second stores and cannot fail.  Hardware may walk between any two stores, so a new table is
  * complete (and written back) before the entry that leads to it, and a leaf is split by one store that
- * replaces it with a table that says the same of the part that stays.
+ * replaces it with a table that says the same.
  *
  * What caches may hold when stage2_unmap returns: every leaf that was taken out; the large leaf of a split, which
  * still covers the part that was cut away; and, in paging-structure caches, the way into tables on the freed chain.
  * The caller invalidates the range for leaves and paging-structure entries (VT-d: IH=0; INVEPT; a new ASID or a TLB
  * flush for NPT) before it reuses the memory behind the range and before stage2_free.  After stage2_map caches hold
  * nothing wrong, except on VT-d units with CAP.CM=1, which may cache entries that are not present (spec 6.1).
+ *
+ * A full table that says what one leaf would say is merged by one store as well, without break-before-make.  The spec wants the
+ * entry not present, and an invalidation, in between only where a store changes the page size *and* the frame, rights or other
+ * attributes (6.5.3.3).  Here the page size alone changes: caches may hold both translations, hardware may use either
+ * (6.2.4.1), and they are the same.  Until the invalidation it may also go through the old table, by a paging-structure cache that
+ * still has the way (6.2.5): so that table keeps every entry until then, and, unlike one that unmapping has emptied, cannot hold a link.
  *
  * No table that is linked is ever empty, save the root: so a large leaf finds either a free entry or something mapped.
  */
@@ -24,6 +30,7 @@
 #include "iommu/platform.h"
 
 #define ENTRIES      512u
+#define LEVELS_MAX   5u
 #define ADDRESS_MASK 0x000ffffffffff000ULL
 #define ADDRESS_END  (ADDRESS_MASK + PAGE_SIZE)
 
@@ -131,12 +138,14 @@ void stage2_free(struct stage2 *s, struct stage2_freed *freed)
 {
     while (freed->head != NULL)
         platform_pages_free(s->owner, chain_pop(freed), 0);
+    while (freed->merges > 0)
+        platform_pages_free(s->owner, freed->merged[--freed->merges], 0);
 }
 
 /* count empty tables, or none and -ENOMEM. */
 static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t count)
 {
-    chain->head = NULL;
+    *chain = (struct stage2_freed){ 0 };
     for (; count > 0; count--) {
         uint64_t *table = platform_pages_alloc(s->owner, 0);
 
@@ -152,7 +161,7 @@ static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t co
 int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned levels, unsigned page_sizes,
                 bool coherent, struct guest *owner)
 {
-    if (levels < 3 || levels > 5)
+    if (levels < 3 || levels > LEVELS_MAX)
         return -NIDUS_EINVAL;
     *s = (struct stage2){
         .format = format, .owner = owner, .levels = levels, .page_sizes = page_sizes, .coherent = coherent,
@@ -193,19 +202,25 @@ static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
     return 0;
 }
 
-/* Can one leaf of this level map the part? */
-static bool leaf_fits(const struct stage2 *s, const struct range *part, unsigned level)
+/* Bytes of a leaf of this level; 0: there may be none. */
+static uint64_t leaf_span(const struct stage2 *s, unsigned level)
 {
-    uint64_t span = level_span(level);
+    bool has = level == 1 || (level == 2 && (s->page_sizes & STAGE2_2M)) || (level == 3 && (s->page_sizes & STAGE2_1G));
 
-    if ((level == 2 && !(s->page_sizes & STAGE2_2M)) || (level == 3 && !(s->page_sizes & STAGE2_1G)) || level > 3)
-        return false;
-    return part->end - part->gpa == span && part->hpa % span == 0;
+    return has ? level_span(level) : 0;
+}
+
+/* Can one leaf of that span map the part? */
+static bool leaf_fits(const struct range *part, uint64_t span)
+{
+    return part->end - part->gpa == span && (part->hpa & (span - 1)) == 0;
 }
 
 /* Counts the tables that mapping r takes.  table NULL: one that is still to be made. */
 static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned level, struct range r, uint64_t *tables)
 {
+    uint64_t leaf = leaf_span(s, level);
+
     if (level == 1 && table == NULL)
         return 0;
     while (r.gpa < r.end) {
@@ -219,7 +234,7 @@ static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned leve
             if (is_leaf(s, entry, level))
                 return -NIDUS_EEXIST;
             child = child_of(entry);
-        } else if (leaf_fits(s, &part, level)) {
+        } else if (leaf_fits(&part, leaf)) {
             continue;
         } else {
             ++*tables;
@@ -236,6 +251,7 @@ static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct 
                       struct stage2_freed *spare)
 {
     unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
+    uint64_t leaf = leaf_span(s, level);
 
     while (r.gpa < r.end) {
         uint64_t *entry = &table[level_index(r.gpa, level)];
@@ -243,7 +259,7 @@ static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct 
 
         if (is_present(s, platform_load64(entry))) {
             map_range(s, child_of(platform_load64(entry)), level - 1, part, bits, spare);
-        } else if (leaf_fits(s, &part, level)) {
+        } else if (leaf_fits(&part, leaf)) {
             platform_store64(entry, part.hpa | bits | (level > 1 ? s->format->large : 0));
         } else {
             uint64_t *child = chain_pop(spare);
@@ -284,6 +300,51 @@ int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsi
     return 0;
 }
 
+/* Does the whole table say what one leaf above it would say?  One that fills up in order, from either end, is seen not to by its ends. */
+static bool is_one_leaf(const struct stage2 *s, const uint64_t *table, unsigned level)
+{
+    uint64_t first = platform_load64(&table[0]), step = level_span(level);
+
+    if (!is_present(s, first) || !is_leaf(s, first, level) || (first & ADDRESS_MASK) % level_span(level + 1) != 0 ||
+        platform_load64(&table[ENTRIES - 1]) != first + (ENTRIES - 1) * step)
+        return false;
+    for (unsigned i = 1; i < ENTRIES - 1; i++)
+        if (platform_load64(&table[i]) != first + i * step)
+            return false;
+    return true;
+}
+
+/* Merges the tables on the way to gpa that have become full, from the smallest leaves up. */
+static void merge_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *freed)
+{
+    uint64_t *tables[LEVELS_MAX + 1], entry;
+    unsigned level = s->levels;
+
+    for (tables[level] = s->root;; tables[--level] = child_of(entry)) {
+        entry = platform_load64(&tables[level][level_index(gpa, level)]);
+        if (!is_present(s, entry) || is_leaf(s, entry, level))
+            break;
+    }
+    for (; leaf_span(s, level + 1) != 0 && is_one_leaf(s, tables[level], level); level++) {
+        unsigned above = level_index(gpa, level + 1);
+
+        platform_store64(&tables[level + 1][above], platform_load64(tables[level]) | s->format->large);
+        write_back_entries(s, tables[level + 1], above, above);
+        freed->merged[freed->merges++] = tables[level];
+    }
+}
+
+bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed)
+{
+    uint64_t last = gpa + size - 1;
+
+    *freed = (struct stage2_freed){ 0 };
+    merge_at(s, gpa, freed);
+    if (last / level_span(2) != gpa / level_span(2))
+        merge_at(s, last, freed);
+    return freed->merges != 0;
+}
+
 /* A complete table, linked nowhere yet, that maps what the leaf of this level maps. */
 static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned level, struct stage2_freed *spare)
 {
@@ -296,17 +357,81 @@ static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned leve
     return child;
 }
 
+/* The entry of the leaf that gpa cuts, and its level; NULL: it cuts none. */
+static uint64_t *cut_leaf(const struct stage2 *s, uint64_t gpa, unsigned *level)
+{
+    uint64_t *table = s->root;
+
+    for (*level = s->levels; gpa % level_span(*level) != 0; --*level) {
+        uint64_t *slot = &table[level_index(gpa, *level)], entry = platform_load64(slot);
+
+        if (!is_present(s, entry))
+            return NULL;
+        if (is_leaf(s, entry, *level))
+            return slot;
+        table = child_of(entry);
+    }
+    return NULL;
+}
+
+/* How many leaves have to be split, one inside the other, for an edge at gpa, when one at other is there already: 0, 1 or 2. */
+static unsigned splits_at(const struct stage2 *s, uint64_t gpa, uint64_t other)
+{
+    unsigned level, splits = 0;
+
+    if (cut_leaf(s, gpa, &level) == NULL)
+        return 0;
+    for (; gpa % level_span(level) != 0; level--)
+        if (other % level_span(level) == 0 || other / level_span(level) != gpa / level_span(level))
+            splits++;
+    return splits;
+}
+
+static void split_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *spare)
+{
+    uint64_t *slot;
+    unsigned level;
+
+    while ((slot = cut_leaf(s, gpa, &level)) != NULL) {
+        uint64_t *child = split_leaf(s, platform_load64(slot), level, spare);
+
+        platform_store64(slot, platform_phys(child) | s->format->table);
+        write_back_entries(s, slot, 0, 0);
+    }
+}
+
+int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
+{
+    uint64_t end = gpa + size;
+    struct stage2_freed spare;
+    unsigned splits;
+    int error = check_range(s, gpa, size);
+
+    if (error != 0)
+        return error;
+    splits = splits_at(s, gpa, 0) + splits_at(s, end, gpa); /* at most 4 */
+    if (splits == 0)
+        return 0;
+    error = chain_alloc(s, &spare, splits);
+    if (error != 0)
+        return error;
+    split_at(s, gpa, &spare);
+    split_at(s, end, &spare);
+    return 0;
+}
+
 static bool is_empty(const struct stage2 *s, const uint64_t *table)
 {
-    for (unsigned i = 0; i < ENTRIES; i++)
+    if (is_present(s, platform_load64(&table[ENTRIES - 1]))) /* the last to go, or else it is the first */
+        return false;
+    for (unsigned i = 0; i < ENTRIES - 1; i++)
         if (is_present(s, platform_load64(&table[i])))
             return false;
     return true;
 }
 
-/* Unmaps r and returns the bytes that were mapped.  spare has the tables for splits. */
-static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r,
-                            struct stage2_freed *spare, struct stage2_freed *freed)
+/* Unmaps r, whose ends are ends of leaves, and returns the bytes that were mapped. */
+static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r, struct stage2_freed *freed)
 {
     unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
     uint64_t unmapped = 0;
@@ -320,51 +445,29 @@ static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, s
             continue;
         if (!is_leaf(s, entry, level)) {
             child = child_of(entry);
-            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
+            unmapped += unmap_range(s, child, level - 1, part, freed);
             if (is_empty(s, child)) {
                 platform_store64(slot, 0);
                 chain_push(freed, child);
             }
-        } else if (part.end - part.gpa == level_span(level)) {
+        } else {
             platform_store64(slot, 0);
             unmapped += level_span(level);
-        } else {
-            child = split_leaf(s, entry, level, spare);
-            unmapped += unmap_range(s, child, level - 1, part, spare, freed);
-            platform_store64(slot, platform_phys(child) | s->format->table);
         }
     }
     write_back_entries(s, table, first, last);
     return unmapped;
 }
 
-/* How many leaves of the table have to be split, one inside the other, for an edge at gpa: 0, 1 or 2. */
-static unsigned splits_at(const struct stage2 *s, uint64_t gpa)
-{
-    unsigned level, splits = 0;
-
-    if (gpa >= stage2_limit(s) || stage2_lookup(s, gpa, NULL, NULL, NULL, &level) != 0)
-        return 0;
-    for (; level > 1 && gpa % level_span(level) != 0; level--)
-        splits++;
-    return splits;
-}
-
 int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped)
 {
     struct range r = { .gpa = gpa, .end = gpa + size };
-    struct stage2_freed spare;
     uint64_t bytes;
-    int error = check_range(s, gpa, size);
+    int error = stage2_split(s, gpa, size);
 
     if (error != 0)
         return error;
-    /* At most 4; a leaf with both edges in it is counted twice. */
-    error = chain_alloc(s, &spare, splits_at(s, r.gpa) + splits_at(s, r.end));
-    if (error != 0)
-        return error;
-    bytes = unmap_range(s, s->root, s->levels, r, &spare, freed);
-    stage2_free(s, &spare);
+    bytes = unmap_range(s, s->root, s->levels, r, freed);
     if (unmapped != NULL)
         *unmapped = bytes;
     return 0;

@@ -7,7 +7,7 @@
  * alignment and page_sizes allow is used.  Portable C: what it needs comes from iommu/platform.h.
  *
  * The walker does not invalidate and does not lock: its caller holds the lock of the table, and frees
- * what stage2_unmap took out only after the invalidation that makes it safe.
+ * what stage2_unmap and stage2_merge took out only after the invalidation that makes it safe.
  */
 #ifndef NIDUS_STAGE2_H
 #define NIDUS_STAGE2_H
@@ -41,8 +41,11 @@ struct stage2 {
 };
 
 /* Tables that were unlinked and may still be in a walker's caches. */
+#define STAGE2_MERGES 4u        /* two levels at each end of a range */
 struct stage2_freed {
-    void *head;                 /* chained through their first word */
+    void *head;                 /* empty ones, chained through their first word */
+    void *merged[STAGE2_MERGES]; /* and full ones, in which a walker still finds what it should: nothing is written to them */
+    unsigned merges;
 };
 
 /* An empty table.  -EINVAL: levels; -ENOMEM. */
@@ -60,6 +63,21 @@ uint64_t stage2_limit(const struct stage2 *s);
  * -EEXIST: something in the range is mapped; -ENOMEM.
  */
 int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot);
+
+/*
+ * Gives back tables that the mapping of [gpa, gpa + size), or of its last part, has made full: where the entries of one are leaves of one
+ * run that is contiguous and aligned, with the same bits, the larger leaf takes its place, if page_sizes allow.  Looks at the tables of
+ * the first and the last page alone: stage2_map makes none that lies within its range and could be a leaf.
+ * true: *freed has what was taken out, for stage2_free after the invalidation of the range and of the largest leaves around it.
+ * false: nothing was changed.
+ * For what devices walk.  A CPU that runs on the table may not bear that the page size of code changes under it
+ * (IA32_ARCH_CAPABILITIES.IF_PSCHANGE_MC_NO=0).
+ */
+bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed);
+
+/* Splits the leaves that begin before or end behind [gpa, gpa + size) but reach into it: what is mapped stays the same, nothing has to be
+ * invalidated, and unmapping the range takes no memory.  -EINVAL, -EOVERFLOW as above; -ENOMEM: nothing was changed. */
+int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size);
 
 /*
  * Unmaps whatever is mapped in [gpa, gpa + size).  A leaf that the range cuts is split.  Tables that end

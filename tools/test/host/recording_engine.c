@@ -139,6 +139,19 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     return result != 0 ? result : error;
 }
 
+void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
+{
+    struct stage2_freed freed;
+
+    if (stage2_merge(&d->table, iova, size, &freed))
+        stage2_free(&d->table, &freed);
+}
+
+int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
+{
+    return stage2_split(&d->table, iova, size);
+}
+
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed = { NULL };

@@ -638,6 +638,56 @@ static void test_unmap_of_more_than_one_block(void **state)
     assert_int_equal(fake_found(qi_iotlb_domain(1)), 0);
 }
 
+/* All of 2 MiB but its last page, then that page. */
+static void map_in_two(uint64_t iova)
+{
+    assert_int_equal(engine_domain_map(&domain, iova, iova, 2 * MB - 4096, RW), 0);
+    engine_domain_merge(&domain, iova, 2 * MB - 4096);
+    assert_int_equal(engine_domain_map(&domain, iova + 2 * MB - 4096, iova + 2 * MB - 4096, 4096, RW), 0);
+}
+
+static uint64_t leaf_at(uint64_t iova)
+{
+    uint64_t leaf = 0;
+    assert_int_equal(stage2_lookup(&domain.table, iova, NULL, NULL, &leaf, NULL), 0);
+    return leaf;
+}
+
+/* The unit may still know the way into the table that is not needed any more: non-leaf entries too (IH=0), around all of the leaf. */
+static void test_merge_invalidates_before_it_frees(void **state)
+{
+    (void)state;
+    start_with_device();
+    make_domain(&domain, false);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    map_in_two(1ULL << 33);
+    assert_int_equal(leaf_at(1ULL << 33), 4096);
+    uint64_t live = host_pages_live();
+    fake_forget();
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 2 * MB);
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(fake_found(qi_iotlb_pages(1, 1ULL << 33, 18)), 0);
+    assert_int_equal(host_pages_live(), live - 1);
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(fake.dones, 1); /* nothing was merged */
+}
+
+/* What it may still know is never used again. */
+static void test_merge_without_an_answer(void **state)
+{
+    (void)state;
+    start_with_device();
+    make_domain(&domain, false);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    map_in_two(1ULL << 33);
+    uint64_t live = host_pages_live();
+    fake.silent = true;
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 2 * MB);
+    assert_int_equal(host_pages_live(), live);
+}
+
 static void test_caching_mode(void **state)
 {
     (void)state;
@@ -740,6 +790,39 @@ static void test_many_ranges_are_one_submission(void **state)
     fake_forget();
     assert_int_equal(engine_invalidate(&first, ranges, 512), 0); /* 1536 blocks do not fit: all of the PASID at once */
     assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
+}
+
+static void test_ranges_that_follow_each_other_are_one(void **state)
+{
+    (void)state;
+    static struct engine_range ranges[512];
+    start_with_device();
+    make_domain(&domain, true);
+    make_first(0x123000);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
+    for (unsigned i = 0; i < 512; i++)
+        ranges[i] = (struct engine_range){ 0x200000 + i * 0x1000ULL, 1, true };
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 512), 0);
+    assert_int_equal(fake.dones, 1);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x200000, 9, true)), 0);
+    ranges[256].leaf = false;                                           /* one that says more is no part of it */
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 512), 0);
+    assert_int_equal(fake.dones, 1 + 1 + 8);                            /* 256; 1; 1 + 2 + 4 + … + 128 */
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x200000, 8, true)), 0);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x300000, 0, false)), 1);
+    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x380000, 7, true)), 9);
+    ranges[1].npages = 2;                                               /* nor one that begins elsewhere than where it ends */
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 4), 0);
+    assert_int_equal(fake.dones, 3);                                    /* 0 to 2 in two blocks, 2 and 3 in one */
+    ranges[1].npages = 1 << 18;
+    ranges[2].addr = ranges[1].addr + (1ULL << 30);
+    fake_forget();
+    assert_int_equal(engine_invalidate(&first, ranges, 3), 0);          /* together wide enough for everything */
+    assert_int_equal(fake.dones, 1);
     assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
 }
 
@@ -988,7 +1071,8 @@ int main(void)
         T(test_unit_that_does_not_snoop), T(test_present_last), T(test_detach), T(test_domain_ids), T(test_no_domain_id_left),
         T(test_refused_replace), T(test_first_stage_checks), T(test_unit_without_nesting), T(test_read_only_under_a_first_stage),
         T(test_unmap_invalidates_every_child), T(test_unmap_of_more_than_one_block), T(test_caching_mode),
-        T(test_unmap_without_an_answer), T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
+        T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer),
+        T(test_invalidated_ranges), T(test_many_ranges_are_one_submission), T(test_ranges_that_follow_each_other_are_one),
         T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
         T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished),
     };

@@ -131,11 +131,10 @@ struct translation {
     unsigned prot;
 };
 
-static struct translation hw_translate(uint64_t gpa)
+/* From a table on, to which a paging-structure cache may have the way. */
+static struct translation hw_translate(uint64_t phys, unsigned level, uint64_t gpa)
 {
-    uint64_t phys = platform_phys(table.root);
-
-    for (unsigned level = table.levels;; level--) {
+    for (;; level--) {
         uint64_t entry = hw_load(phys + gpa / hw_span(level) % 512 * 8);
 
         if (!hw_present(entry))
@@ -190,12 +189,29 @@ static unsigned expressible(unsigned prot)
     return table.format == &stage2_vtd ? prot & (RW | STAGE2_SNOOP) : prot & ~STAGE2_SNOOP;
 }
 
+/* Could the table be one leaf of the level above? */
+static bool could_be_leaf(uint64_t phys, unsigned level)
+{
+    uint64_t first = host_walk64(phys, table.coherent);
+
+    if (level > 2 || !(table.page_sizes & (level == 1 ? STAGE2_2M : STAGE2_1G)) || (level == 2 && !(first & 0x80)))
+        return false;
+    for (unsigned i = 0; i < 512; i++)
+        if (host_walk64(phys + 8 * i, table.coherent) != first + i * hw_span(level))
+            return false;
+    return hw_present(first) && (first & ADDRESS) % hw_span(level + 1) == 0;
+}
+
+static bool splitting;          /* tables that could be a leaf are what was asked for */
+
 /* Compares a whole table with the naive map; counts pages and tables. */
 static void check_table(uint64_t phys, unsigned level, uint64_t gpa, uint64_t *pages, uint64_t *tables)
 {
     unsigned present = 0;
 
     ++*tables;
+    if (!splitting && could_be_leaf(phys, level))
+        fail_msg("gpa %#llx: the table of level %u could be one leaf", (unsigned long long)gpa, level);
     for (unsigned i = 0; i < 512; i++, gpa += hw_span(level)) {
         uint64_t entry = host_walk64(phys + 8 * i, table.coherent);
         bool leaf = level == 1 || entry & 0x80;
@@ -239,6 +255,57 @@ static struct {
     unsigned prot;
 } change;
 
+/* Ways that paging-structure caches keep until the invalidation. */
+static struct {
+    uint64_t gpa, phys;
+    unsigned level;
+} ways[8];
+static unsigned way_count;
+
+static void remember_ways(void)
+{
+    const uint64_t near[] = { change.gpa, change.end - K4, change.gpa - K4, change.end };
+
+    way_count = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t gpa = i < 4 ? near[i] : (change.gpa & ~(M2 - 1)) + random_below(512) * K4, phys = platform_phys(table.root), entry;
+        unsigned level = table.levels, stop = 1 + random_below(table.levels);
+
+        if (gpa < WINDOW_BASE || gpa >= WINDOW_BASE + WINDOW_PAGES * K4)
+            continue;
+        for (; level > stop; level--, phys = entry & ADDRESS) {
+            entry = host_walk64(phys + gpa / hw_span(level) % 512 * 8, true);
+            if (!hw_present(entry) || entry & 0x80)
+                break;
+        }
+        ways[way_count].gpa = gpa, ways[way_count].phys = phys, ways[way_count++].level = level;
+    }
+}
+
+static void begin_change(uint64_t gpa, uint64_t size, bool mapping, uint64_t hpa, unsigned prot)
+{
+    change.gpa = gpa, change.end = gpa + size, change.mapping = mapping, change.hpa = hpa, change.prot = prot;
+    remember_ways();
+}
+
+/* Is t what gpa was, or what it will be? */
+static void check_translation(uint64_t gpa, struct translation t)
+{
+    struct naive_page *old = naive_at(gpa);
+    bool is_old = t.mapped == (old->hpa != 0) && (!t.mapped || (t.hpa == old->hpa && t.prot == expressible(old->prot)));
+    bool is_new = gpa >= change.gpa && gpa < change.end && t.mapped == change.mapping &&
+                  (!t.mapped || (t.hpa == change.hpa + (gpa - change.gpa) && t.prot == expressible(change.prot)));
+
+    if (!is_old && !is_new)
+        fail_msg("gpa %#llx is neither what it was nor what it will be", (unsigned long long)gpa);
+}
+
+static void check_ways(void)
+{
+    for (unsigned i = 0; i < way_count; i++)
+        check_translation(ways[i].gpa, hw_translate(ways[i].phys, ways[i].level, ways[i].gpa));
+}
+
 static void check_between_stores(volatile void *entry, unsigned bytes)
 {
     const uint64_t edges[] = { change.gpa, change.end - K4, change.gpa - K4, change.end };
@@ -247,20 +314,11 @@ static void check_between_stores(volatile void *entry, unsigned bytes)
     assert_int_equal(bytes, 8);
     for (unsigned i = 0; i < 6; i++) {
         uint64_t gpa = i < 4 ? edges[i] : WINDOW_BASE + random_below(WINDOW_PAGES) * K4;
-        struct naive_page *old;
-        struct translation t;
-        bool is_old, is_new;
 
-        if (gpa < WINDOW_BASE || gpa >= WINDOW_BASE + WINDOW_PAGES * K4)
-            continue;
-        old = naive_at(gpa);
-        t = hw_translate(gpa);
-        is_old = t.mapped == (old->hpa != 0) && (!t.mapped || (t.hpa == old->hpa && t.prot == expressible(old->prot)));
-        is_new = gpa >= change.gpa && gpa < change.end && t.mapped == change.mapping &&
-                 (!t.mapped || (t.hpa == change.hpa + (gpa - change.gpa) && t.prot == expressible(change.prot)));
-        if (!is_old && !is_new)
-            fail_msg("between two stores gpa %#llx is neither what it was nor what it will be", (unsigned long long)gpa);
+        if (gpa >= WINDOW_BASE && gpa < WINDOW_BASE + WINDOW_PAGES * K4)
+            check_translation(gpa, hw_translate(platform_phys(table.root), table.levels, gpa));
     }
+    check_ways();
 }
 
 /* Random sequences --------------------------------------------------------------------------------- */
@@ -282,15 +340,30 @@ static void random_range(uint64_t *gpa, uint64_t *size, uint64_t *unit)
     *gpa = WINDOW_BASE + random_below((WINDOW_PAGES * K4 - *size) / *unit + 1) * *unit;
 }
 
-static void random_map(void)
+static unsigned merged;         /* tables, by the sequences below */
+
+/* What is left of tables that were merged is as it was until they are freed. */
+static void merge(uint64_t gpa, uint64_t size)
 {
-    uint64_t gpa, size, unit, hpa, before = host_pages_live();
-    unsigned prot = STAGE2_READ | random_below(32);
+    struct stage2_freed freed;
+    bool any;
+
+    begin_change(gpa, size, true, naive_at(gpa)->hpa, naive_at(gpa)->prot);
+    host_store_hook = check_between_stores;
+    any = stage2_merge(&table, gpa, size, &freed);
+    host_store_hook = NULL;
+    check_ways();
+    assert_int_equal(any, freed.merges != 0);
+    merged += freed.merges;
+    stage2_free(&table, &freed);
+}
+
+static void map_and_merge(uint64_t gpa, uint64_t size, uint64_t hpa, unsigned prot)
+{
+    uint64_t before = host_pages_live();
     int error;
 
-    random_range(&gpa, &size, &unit);
-    hpa = (1 + random_below(1000)) * G1 + (random_below(4) == 0 ? random_below(1 << 20) * K4 : gpa % G1);
-    change.gpa = gpa, change.end = gpa + size, change.mapping = true, change.hpa = hpa, change.prot = prot;
+    begin_change(gpa, size, true, hpa, prot);
     host_store_hook = check_between_stores;
     error = stage2_map(&table, gpa, hpa, size, prot);
     host_store_hook = NULL;
@@ -302,7 +375,39 @@ static void random_map(void)
     } else {
         assert_int_equal(error, 0);
         naive_set(gpa, size, hpa, prot);
+        merge(gpa, size);
     }
+}
+
+static void random_map(void)
+{
+    uint64_t gpa, size, unit, hpa;
+
+    random_range(&gpa, &size, &unit);
+    hpa = (1 + random_below(1000)) * G1 + (random_below(4) == 0 ? random_below(1 << 20) * K4 : gpa % G1);
+    if (random_below(2) == 0) /* what may go on where another ends */
+        map_and_merge(gpa, size, gpa + G1, RW);
+    else
+        map_and_merge(gpa, size, hpa, STAGE2_READ | random_below(32));
+}
+
+/* A hole is closed again, as far as it goes within 1 GiB, with what continues the page before it. */
+static void random_fill(void)
+{
+    uint64_t gpa = WINDOW_BASE + random_below(WINDOW_PAGES) * K4, end;
+    const struct naive_page *before;
+
+    while (gpa % G1 != 0 && naive_at(gpa)->hpa != 0)
+        gpa += K4;
+    while (gpa % G1 != 0 && naive_at(gpa - K4)->hpa == 0)
+        gpa -= K4;
+    if (gpa % G1 == 0)
+        return;
+    before = naive_at(gpa - K4);
+    for (end = gpa; end % G1 != 0 && naive_at(end)->hpa == 0; end += K4)
+        ;
+    if (end != gpa)
+        map_and_merge(gpa, end - gpa, before->hpa + K4, random_below(8) == 0 ? RW : before->prot);
 }
 
 /* Freed tables may still be walked through caches: nothing in them may be present. */
@@ -322,10 +427,13 @@ static void random_unmap(void)
     int error;
 
     random_range(&gpa, &size, &unit);
-    change.gpa = gpa, change.end = gpa + size, change.mapping = false;
+    if (random_below(3) == 0)
+        size = unit; /* a small hole */
+    begin_change(gpa, size, false, 0, 0);
     host_store_hook = check_between_stores;
     error = stage2_unmap(&table, gpa, size, &freed, &unmapped);
     host_store_hook = NULL;
+    check_ways();
     check_freed(&freed);
     stage2_free(&table, &freed);
     if (host_allocation_failed()) {
@@ -336,6 +444,35 @@ static void random_unmap(void)
     assert_int_equal(error, 0);
     naive_set(gpa, size, 0, 0);
     assert_int_equal(unmapped, (before - naive_mapped) * K4);
+}
+
+/* Nothing changes but the leaves, at both ends of the range; and back. */
+static void random_split(void)
+{
+    uint64_t gpa, size, unit, leaf, live = host_pages_live();
+    int error;
+
+    random_range(&gpa, &size, &unit);
+    begin_change(gpa, 0, false, 0, 0);
+    host_store_hook = check_between_stores;
+    error = stage2_split(&table, gpa, size);
+    host_store_hook = NULL;
+    check_ways();
+    if (host_allocation_failed()) {
+        assert_int_equal(error, -NIDUS_ENOMEM);
+        assert_int_equal(host_pages_live(), live);
+        return;
+    }
+    assert_int_equal(error, 0);
+    if (stage2_lookup(&table, gpa, NULL, NULL, &leaf, NULL) == 0)
+        assert_int_equal(gpa % leaf, 0);
+    if (stage2_lookup(&table, gpa + size, NULL, NULL, &leaf, NULL) == 0)
+        assert_int_equal((gpa + size) % leaf, 0);
+    splitting = true;
+    check_all();
+    splitting = false;
+    merge(gpa, size);
+    assert_int_equal(host_pages_live(), live);
 }
 
 static void random_lookup(void)
@@ -359,19 +496,23 @@ static void random_sequence(unsigned levels, unsigned page_sizes, bool coherent,
 {
     for (unsigned f = 0; f < 3; f++) {
         naive_reset();
+        merged = 0;
         make(formats[f], levels, page_sizes, coherent);
         for (unsigned i = 0; i < steps; i++) {
             host_fail_allocation(random_below(6) == 0 ? 1 + random_below(6) : 0);
-            if (random_below(2) == 0)
-                random_map();
-            else
-                random_unmap();
+            switch (random_below(5)) {
+            case 0:  random_map(); break;
+            case 1:  random_fill(); break;
+            case 2:  random_split(); break;
+            default: random_unmap(); break;
+            }
             host_fail_allocation(0);
             random_lookup();
             if (i % 8 == 0)
                 check_all();
         }
         check_all();
+        assert_true(page_sizes == 0 ? merged == 0 : merged >= steps / 40);
         destroy();
     }
 }
@@ -595,6 +736,251 @@ static void unmapped_tables_live_until_they_are_freed(void **state)
     destroy();
 }
 
+static unsigned stores, leaves;
+
+static void count_stores(volatile void *entry, unsigned bytes)
+{
+    assert_int_equal(bytes, 8);
+    stores++;
+    leaves += (*(volatile uint64_t *)entry & 0x83) == 0x83;
+}
+
+static uint64_t leaf_at(uint64_t gpa)
+{
+    uint64_t leaf = 0;
+
+    assert_int_equal(stage2_lookup(&table, gpa, NULL, NULL, &leaf, NULL), 0);
+    return leaf;
+}
+
+/* Maps, merges, frees at once; how many tables were merged. */
+static unsigned map_merged(uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot)
+{
+    struct stage2_freed freed;
+    unsigned merges;
+
+    assert_int_equal(stage2_map(&table, gpa, hpa, size, prot), 0);
+    stage2_merge(&table, gpa, size, &freed);
+    merges = freed.merges;
+    stage2_free(&table, &freed);
+    return merges;
+}
+
+static void a_table_that_has_become_full_is_merged_in_whatever_order(void **state)
+{
+    (void)state;
+    for (unsigned f = 0; f < 3; f++)
+        for (unsigned stride = 1; stride < 512; stride += 2) { /* 1: ascending, 511: descending */
+            make(formats[f], 4, STAGE2_2M | STAGE2_1G, f != 0);
+            for (unsigned i = 0; i < 512; i++) {
+                uint64_t at = i * stride % 512 * K4;
+
+                assert_int_equal(map_merged(G1 + at, 3 * M2 + at, K4, STAGE2_READ), i == 511);
+                assert_int_equal(leaf_at(G1 + at), i == 511 ? M2 : K4);
+            }
+            assert_int_equal(host_pages_live(), 3);
+            destroy();
+        }
+}
+
+static void merging_goes_up_to_1_gib(void **state)
+{
+    (void)state;
+    for (unsigned f = 0; f < 3; f++) {
+        make(formats[f], 5, STAGE2_2M | STAGE2_1G, true);
+        assert_int_equal(map_merged(G1, 7 * G1, M2 + K4, RW), 0);
+        assert_int_equal(map_merged(G1 + M2 + 2 * K4, 7 * G1 + M2 + 2 * K4, G1 - M2 - 2 * K4, RW), 0);
+        assert_int_equal(host_pages_live(), 5);
+        assert_int_equal(map_merged(G1 + M2 + K4, 7 * G1 + M2 + K4, K4, RW), 2);
+        assert_int_equal(leaf_at(G1), G1);
+        assert_int_equal(host_pages_live(), 3);
+        destroy();
+    }
+}
+
+static void both_ends_of_a_range_merge(void **state)
+{
+    (void)state;
+    make(&stage2_vtd, 4, STAGE2_2M | STAGE2_1G, false);
+    assert_int_equal(map_merged(0, 0, K4, RW), 0);
+    assert_int_equal(map_merged(3 * G1 - K4, 3 * G1 - K4, K4, RW), 0);
+    assert_int_equal(map_merged(K4, K4, 3 * G1 - 2 * K4, RW), STAGE2_MERGES);
+    assert_int_equal(leaf_at(0), G1);
+    assert_int_equal(leaf_at(3 * G1 - K4), G1);
+    assert_int_equal(host_pages_live(), 2);
+    destroy();
+}
+
+static void what_was_split_is_merged_again(void **state)
+{
+    (void)state;
+    make(&stage2_ept, 4, STAGE2_2M | STAGE2_1G, true);
+    assert_int_equal(map_merged(0, G1, G1, RW), 0);
+    assert_int_equal(unmap(5 * M2 + 7 * K4, K4, NULL), 0);
+    assert_int_equal(host_pages_live(), 4);
+    assert_int_equal(map_merged(5 * M2 + 7 * K4, G1 + 5 * M2 + 7 * K4, K4, RW), 2);
+    assert_int_equal(leaf_at(0), G1);
+    assert_int_equal(host_pages_live(), 2);
+    destroy();
+}
+
+/* The page that makes the table full is at `at`; all rows but the first are not one leaf. */
+static void only_what_is_one_run_with_the_same_bits_is_merged(void **state)
+{
+    const struct {
+        unsigned page_sizes, prot;
+        uint64_t at, hpa, wrong;
+        unsigned merges;
+    } rows[] = {
+        { STAGE2_2M, RW,                K4 * 100, 5 * M2,          0,  1 },
+        { 0,         RW,                K4 * 100, 5 * M2,          0,  0 },
+        { STAGE2_1G, RW,                K4 * 100, 5 * M2,          0,  0 },
+        { STAGE2_2M, STAGE2_READ,       K4 * 100, 5 * M2,          0,  0 },
+        { STAGE2_2M, STAGE2_READ,       0,        5 * M2,          0,  0 },
+        { STAGE2_2M, STAGE2_READ,       M2 - K4,  5 * M2,          0,  0 },
+        { STAGE2_2M, RW | STAGE2_SNOOP, K4 * 100, 5 * M2,          0,  0 },
+        { STAGE2_2M, RW,                K4 * 100, 5 * M2,          K4, 0 },
+        { STAGE2_2M, RW,                0,        5 * M2,          M2, 0 },
+        { STAGE2_2M, RW,                K4,       5 * M2,          M2, 0 },
+        { STAGE2_2M, RW,                M2 - 2 * K4, 5 * M2,       M2, 0 },
+        { STAGE2_2M, RW,                M2 - K4,  5 * M2,          M2, 0 },
+        { STAGE2_2M, RW,                K4 * 100, 5 * M2 + K4,     0,  0 },
+        { STAGE2_2M, RW,                K4 * 100, 5 * M2 + M2 / 2, 0,  0 },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t at = rows[i].at, hpa = rows[i].hpa;
+
+        make(&stage2_vtd, 4, rows[i].page_sizes, true);
+        if (at != 0)
+            assert_int_equal(map_merged(0, hpa, at, RW), 0);
+        if (at + K4 != M2)
+            assert_int_equal(map_merged(at + K4, hpa + at + K4, M2 - at - K4, RW), 0);
+        assert_int_equal(map_merged(at, hpa + at + rows[i].wrong, K4, rows[i].prot), rows[i].merges);
+        assert_int_equal(leaf_at(at), rows[i].merges ? M2 : K4);
+        destroy();
+    }
+}
+
+/* A paging-structure cache still has the way into it. */
+static void a_merged_table_lives_as_it_is_until_it_is_freed(void **state)
+{
+    struct stage2_freed freed;
+    const uint64_t *small;
+
+    (void)state;
+    make(&stage2_vtd, 4, STAGE2_2M, true);
+    assert_int_equal(stage2_map(&table, 0, 5 * M2, M2 - K4, RW), 0);
+    small = host_phys(host_walk64(host_walk64(host_walk64(platform_phys(table.root), true) & ADDRESS, true) & ADDRESS, true) & ADDRESS);
+    assert_int_equal(stage2_map(&table, M2 - K4, 6 * M2 - K4, K4, RW), 0);
+    assert_true(stage2_merge(&table, M2 - K4, K4, &freed));
+    assert_int_equal(leaf_at(0), M2);
+    assert_int_equal(host_pages_live(), 4);
+    for (unsigned i = 0; i < 512; i++)
+        assert_int_equal(small[i], (5 * M2 + i * K4) | 3);
+    stage2_free(&table, &freed);
+    assert_int_equal(host_pages_live(), 3);
+    destroy();
+}
+
+static void nothing_to_merge_is_no_store(void **state)
+{
+    struct stage2_freed freed;
+
+    (void)state;
+    make(&stage2_vtd, 4, STAGE2_2M | STAGE2_1G, true);
+    assert_int_equal(stage2_map(&table, 0, 0, G1 + 2 * M2 + K4, RW), 0);
+    stores = 0;
+    host_store_hook = count_stores;
+    assert_false(stage2_merge(&table, 0, G1 + 2 * M2 + K4, &freed));
+    host_store_hook = NULL;
+    assert_int_equal(stores, 0);
+    destroy();
+}
+
+static void an_aligned_tebibyte_is_1024_leaves_in_two_tables_and_what_leads_to_them(void **state)
+{
+    (void)state;
+    for (unsigned levels = 4; levels <= 5; levels++) {
+        make(&stage2_vtd, levels, STAGE2_2M | STAGE2_1G, true);
+        stores = leaves = 0;
+        host_store_hook = count_stores;
+        assert_int_equal(stage2_map(&table, 1ULL << 40, 1ULL << 41, 1ULL << 40, RW), 0);
+        host_store_hook = NULL;
+        assert_int_equal(leaves, 1024);
+        assert_int_equal(stores, 1024 + (levels - 2) * 3); /* each new table: into the chain, out of it, linked */
+        assert_int_equal(host_pages_live(), levels - 1);
+        destroy();
+    }
+}
+
+static void bytes_of_tables_for_a_gibibyte(void **state)
+{
+    const struct {
+        unsigned page_sizes;
+        uint64_t bytes;         /* without root and level 3 */
+    } rows[] = {
+        { 0,                     M2 + K4 },
+        { STAGE2_2M,             K4 },
+        { STAGE2_2M | STAGE2_1G, 0 },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        make(&stage2_vtd, 4, rows[i].page_sizes, true);
+        assert_int_equal(map_merged(G1, G1, G1, RW), 0);
+        assert_int_equal(owner->bytes_used, 2 * K4 + rows[i].bytes);
+        destroy();
+        make(&stage2_vtd, 4, rows[i].page_sizes, true);
+        for (uint64_t at = 0; at < G1; at += K4) /* page by page it is the same in the end */
+            map_merged(G1 + at, G1 + at, K4, RW);
+        assert_int_equal(owner->bytes_used, 2 * K4 + rows[i].bytes);
+        destroy();
+    }
+}
+
+static void an_unmap_within_one_leaf_takes_one_table_for_each_split(void **state)
+{
+    const struct {
+        uint64_t gpa, size;
+        unsigned tables;
+    } rows[] = {
+        { M2,          2 * M2,      1 },
+        { M2 + K4,     K4,          2 },
+        { M2 + K4,     M2,          3 },
+        { 0,           K4,          2 },
+        { M2,          M2 + K4,     2 },
+        { G1 - K4,     2 * K4,      4 },
+        { G1 - M2,     M2 + K4,     3 },
+        { G1,          G1,          0 },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (unsigned tables = 0; tables <= rows[i].tables; tables++) {
+            make(&stage2_npt, 4, STAGE2_2M | STAGE2_1G, true);
+            assert_int_equal(stage2_map(&table, 0, 0, 2 * G1, RW), 0);
+            owner->bytes_left = tables * K4;
+            assert_int_equal(unmap(rows[i].gpa, rows[i].size, NULL), tables < rows[i].tables ? -NIDUS_ENOMEM : 0);
+            destroy();
+        }
+}
+
+static void what_was_split_is_unmapped_without_memory(void **state)
+{
+    (void)state;
+    make(&stage2_npt, 4, STAGE2_2M | STAGE2_1G, true);
+    assert_int_equal(stage2_map(&table, 0, 0, 2 * G1, RW), 0);
+    assert_int_equal(stage2_split(&table, G1 - K4, M2), 0);
+    owner->bytes_left = 0;
+    assert_int_equal(stage2_split(&table, G1 - K4, M2), 0);
+    assert_int_equal(unmap(G1 - K4, M2, NULL), 0);
+    assert_int_equal(stage2_split(&table, 0, 0), -NIDUS_EINVAL);
+    assert_int_equal(stage2_split(&table, 1ULL << 48, K4), -NIDUS_EOVERFLOW);
+    destroy();
+}
+
 /* Every allocation of a map and of an unmap with four splits fails once. */
 static void an_allocation_that_fails_changes_nothing(void **state)
 {
@@ -658,6 +1044,17 @@ int main(void)
         cmocka_unit_test_setup(unmapping_nothing_succeeds_with_0_bytes, setup),
         cmocka_unit_test_setup(tables_are_charged_to_the_owner_and_its_quota_holds, setup),
         cmocka_unit_test_setup(unmapped_tables_live_until_they_are_freed, setup),
+        cmocka_unit_test_setup(a_table_that_has_become_full_is_merged_in_whatever_order, setup),
+        cmocka_unit_test_setup(merging_goes_up_to_1_gib, setup),
+        cmocka_unit_test_setup(both_ends_of_a_range_merge, setup),
+        cmocka_unit_test_setup(what_was_split_is_merged_again, setup),
+        cmocka_unit_test_setup(only_what_is_one_run_with_the_same_bits_is_merged, setup),
+        cmocka_unit_test_setup(a_merged_table_lives_as_it_is_until_it_is_freed, setup),
+        cmocka_unit_test_setup(nothing_to_merge_is_no_store, setup),
+        cmocka_unit_test_setup(an_aligned_tebibyte_is_1024_leaves_in_two_tables_and_what_leads_to_them, setup),
+        cmocka_unit_test_setup(bytes_of_tables_for_a_gibibyte, setup),
+        cmocka_unit_test_setup(an_unmap_within_one_leaf_takes_one_table_for_each_split, setup),
+        cmocka_unit_test_setup(what_was_split_is_unmapped_without_memory, setup),
         cmocka_unit_test_setup(an_allocation_that_fails_changes_nothing, setup),
         cmocka_unit_test_setup(no_memory_for_the_root, setup),
         cmocka_unit_test_setup(random_sequences_with_all_page_sizes, setup),

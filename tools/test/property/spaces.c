@@ -147,6 +147,33 @@ static void choose_iova(struct space *s, struct area *a)
         a->iova = (a->iova & ~(M2 - 1)) + a->gpa % M2;
 }
 
+/* What lies beside an area, in IOVA as in memory, as far as a large page goes: leaves may merge. */
+static bool choose_beside(struct guest_ *g, const struct space *s, struct area *a)
+{
+    const struct area *o = s->areas ? &s->area[below(s->areas)] : NULL;
+    bool huge = o && g->huge && o->gpa >= HUGE_DATA;
+    uint64_t whole = huge && percent(70) ? G1 : M2, begin = huge ? HUGE_DATA : DATA, end = begin + (huge ? HUGE_BYTES : DATA_BYTES), at;
+
+    if (!o || o->gpa < begin || o->gpa >= end)
+        return false;
+    at = host_guest_hpa(g->host, begin) - begin; /* HPAs are what has to be aligned */
+    if (percent(50)) {
+        a->gpa = o->gpa + o->length;
+        a->length = whole - (a->gpa + at) % whole;
+    } else {
+        a->length = (o->gpa + at) % whole;
+        a->gpa = o->gpa - a->length;
+    }
+    a->iova = o->iova + (a->gpa - o->gpa);
+    if (!a->length || a->gpa < begin || a->gpa + a->length > end || a->iova >> 52)
+        return false;
+    if (percent(90)) {
+        a->read = o->read;
+        a->write = o->write;
+    }
+    return true;
+}
+
 /* Is the call to be refused?  0: no. */
 static int64_t refused(struct guest_ *g, const struct space *s, const struct area *a)
 {
@@ -183,6 +210,8 @@ void space_maps(struct guest_ *g, struct space *s)
             a.length = K4;
         }
         a.iova = a.gpa + s->offset;
+        fixed = true;
+    } else if (one_in(4) && choose_beside(g, s, &a)) {
         fixed = true;
     } else {
         choose_memory(g, &a);
@@ -252,7 +281,7 @@ void space_unmaps(struct guest_ *g, struct space *s)
 {
     uint64_t first, length, unmapped, bytes;
     const struct area *a;
-    bool good, all = one_in(60), cuts = false;
+    bool good, all = one_in(60);
     int64_t result;
 
     if (!s->areas || s->areas >= AREAS - 2)
@@ -263,7 +292,6 @@ void space_unmaps(struct guest_ *g, struct space *s)
     if (a->divisible && percent(90)) {
         uint64_t pages = length / K4, at = percent(20) ? below(pages) : below(pages) / 512 * 512;
 
-        cuts = true;
         length = (percent(20) ? 1 + below(8) : percent(90) ? 512 : 1 + below(1200)) * K4;
         first += at * K4;
         if (first + length > a->iova + a->length)
@@ -284,14 +312,14 @@ void space_unmaps(struct guest_ *g, struct space *s)
         memcpy(s->next, s->area, sizeof s->next);
         s->nexts = s->areas;
     }
-    if (cuts && one_in(8))
+    if (one_in(8))
         host_fail_allocation(1 + (unsigned)below(3));
     result = call_unmap(g, s, first, length, &unmapped);
     host_fail_allocation(0);
     end_change(s, result == 0);
     if (result == 0 && !good)
         fails("IOAS_UNMAP of IOVA 0x%llx, length 0x%llx, was accepted", (ull)first, (ull)length);
-    if (result != 0 && good && !(cuts && result == -NIDUS_ENOMEM))
+    if (result != 0 && good && result != -NIDUS_ENOMEM)
         fails("IOAS_UNMAP of IOVA 0x%llx, length 0x%llx, was refused: %lld", (ull)first, (ull)length, (long long)result);
     if (result == 0 && unmapped != bytes)
         fails("IOAS_UNMAP says 0x%llx bytes, it was 0x%llx", (ull)unmapped, (ull)bytes);

@@ -85,7 +85,7 @@ void stale_done(struct hwpt *h, uint64_t first, uint64_t last, bool leaf_only)
             continue;
         if (first <= s->first && last >= s->last) {
             drop(h, i);
-        } else if (s->dones < 4) {
+        } else if (!s->leaf && s->dones < 4) { /* a part of a large page may leave all of it (6.5.3.3) */
             s->done[s->dones].first = first;
             s->done[s->dones++].last = last;
         }
