@@ -4,7 +4,7 @@
 COV_DIR := $(B)/cov
 COV_TESTS := $(foreach t,$(HOST_TESTS),$(if $(filter iommu/%,$(HOST_SRC_$(t))),$(t)))
 COV_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -I. -Itools/test/host -MMD -MP
-COV_BIN := $(if $T,$(if $(findstring $T,coverage),$(COV_TESTS:%=$(COV_DIR)/%)),$(COV_TESTS:%=$(COV_DIR)/%))
+COV_BIN := $(COV_TESTS:%=$(COV_DIR)/%)
 
 define cov_test
 $(COV_DIR)/$(1): $$(patsubst %,$(COV_DIR)/obj/%.o,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
