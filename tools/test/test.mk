@@ -6,12 +6,15 @@
 ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
               $(filter-out $(addprefix iommu/,device.c envelope.c fault_ring.c hwpt.c ioas.c iommufd.c),$(wildcard iommu/*.c))
 
-include $(wildcard tools/test/host/test_*.mk) tools/test/dirty/dirty.mk tools/test/property/property.mk tools/test/threeway/threeway.mk
+include $(wildcard tools/test/host/test_*.mk) tools/test/coverage/coverage.mk tools/test/dirty/dirty.mk \
+        tools/test/property/property.mk tools/test/threeway/threeway.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
               -fno-omit-frame-pointer -I. -Itools/test/host -I$(B)/inih -MMD -MP
-HOST_BIN := $(addprefix $(HOST_DIR)/,$(foreach t,$(HOST_TESTS),$(if $T,$(if $(findstring $T,$t),$t),$t)))
+# What the test of a name takes, when T lets it run.
+wanted = $(if $T,$(if $(findstring $T,$(1)),$(2)),$(2))
+HOST_BIN := $(addprefix $(HOST_DIR)/,$(foreach t,$(HOST_TESTS),$(call wanted,$t,$t)))
 
 define host_test
 $(HOST_DIR)/$(1): $$(patsubst %,$(HOST_DIR)/obj/%.o,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
@@ -40,16 +43,18 @@ $(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iom
 	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
 	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
 
-TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" tools/test/test $(if $T,-k $T)
+CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN))
+
+TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" NIDUS_COVERAGE_TESTS="$(COV_TESTS)" tools/test/test $(if $T,-k $T)
 
 .PHONY: test test-host test-boot test-abi
 test-abi: $(HOST_DIR)/abi-check
 	$(Q)$(TEST) abi
 
-test-host: $(HOST_BIN) $(HOST_TOOLS)
-	$(Q)$(TEST) host dmar
+test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
+	$(Q)$(TEST) host coverage property dmar
 test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot mutants threeway
 
-test: $(HOST_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host dmar abi qemu boot mutants threeway
+test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host coverage property dmar abi qemu boot mutants threeway

@@ -148,10 +148,12 @@ static void write(void *context, uint32_t offset, unsigned bytes, uint64_t value
         run_queue();
         return;
     case REG_PRS:
-        fake_set32(REG_PRS, fake_get32(REG_PRS) & ~(uint32_t)value);
+        if (!fake.prs_stuck)
+            fake_set32(REG_PRS, fake_get32(REG_PRS) & ~(uint32_t)value);
         return;
     case REG_PMEN:
-        fake_set32(REG_PMEN, value & 0x80000000 ? 0x80000001 : 0);
+        if (!fake.pmen_stuck)
+            fake_set32(REG_PMEN, value & 0x80000000 ? 0x80000001 : 0);
         return;
     case FAKE_FRO + 12:
         if (value & 0x80000000) {

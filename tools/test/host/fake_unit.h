@@ -15,7 +15,7 @@
 
 struct fake_unit {
     struct host_registers registers;
-    uint8_t page[4096];
+    uint8_t page[8192];         /* the second one only where registers.size says so */
     struct qi_descriptor done[FAKE_LOG]; /* all descriptors but waits since fake_forget, in order */
     unsigned dones;
     unsigned tail_writes;
@@ -31,6 +31,7 @@ struct fake_unit {
     bool refetches;             /* … and the aborted wait is fetched once more */
     unsigned drains;            /* waits with PD=1 */
     uint32_t pmen_at_te_off;    /* PMEN when TE went off */
+    bool pmen_stuck, prs_stuck; /* PMEN, PRS stay as they are */
 };
 
 extern struct fake_unit fake;

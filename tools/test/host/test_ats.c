@@ -551,6 +551,22 @@ static void test_detach_of_a_device_that_does_not_answer(void **state)
     assert_int_equal(engine_device_fini(&dev), 0);
 }
 
+static void fall_silent(uint16_t bdf, uint16_t offset, uint32_t value) { (void)bdf, (void)offset, (void)value, fake.silent = true; }
+
+/* The unit falls silent while the device is being shut out: the request has failed, and both are off. */
+static void test_unit_that_falls_silent_then(void **state)
+{
+    (void)state;
+    start_two();
+    fake.deaf[0] = DEVICE;
+    host_config_hook = fall_silent;
+    assert_int_equal(engine_domain_unmap(&domain, 0, 2 * MB), -NIDUS_EIO);
+    assert_true(dev.unit->dead);
+    assert_false(host_function(0, DEVICE)->bus_master);
+    assert_false(host_function(0, OTHER)->bus_master);
+    fake.silent = dev.unit->dead = false;
+}
+
 /* The largest request, and the ring's end within it. */
 static void test_time_out_of_a_full_ring(void **state)
 {
@@ -585,7 +601,7 @@ int main(void)
         T(test_first_stage_ranges), T(test_second_stage_under_a_first), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
-        T(test_time_out_of_a_full_ring),
+        T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

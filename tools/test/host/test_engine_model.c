@@ -884,7 +884,7 @@ static void unlike_units_serve_one_guest(void **state)
 }
 
 /* A unit that stops answering in the middle: an error, not a hang; what it may still read is never freed. */
-static struct iommu_context *volatile abandoned;
+static struct iommu_context *volatile abandoned[2];
 
 static void a_unit_that_falls_silent_is_an_error(void **state)
 {
@@ -896,8 +896,25 @@ static void a_unit_that_falls_silent_is_an_error(void **state)
     assert_int_equal(detach(device_id), -NIDUS_EIO);
     assert_int_equal(attach(other_id, ram_ioas), -NIDUS_EIO);
     assert_false(iommu_context_block(context));
-    abandoned = context;
-    assert_non_null(abandoned);
+    abandoned[0] = context;
+    assert_non_null(abandoned[0]);
+    engine_forget_units();
+    model_host_free(model);
+    host_reset();
+}
+
+/* In caching mode a map ends with an invalidation: without an answer it has failed, cannot be undone, and that is said. */
+static void a_map_without_an_answer_is_said(void **state)
+{
+    (void)state;
+    where = "caching, silent";
+    start(model_preset("caching"), &model_calm, 1);
+    assert_int_equal(attach(device_id, ram_ioas), 0);
+    model_switches(unit)->never_answers = true;
+    assert_int_equal(map(ram_ioas, RAM, 0x200000, K4, NIDUS_IOAS_MAP_READABLE | NIDUS_IOAS_MAP_WRITEABLE), -NIDUS_EIO);
+    assert_true(host_log_has("guest web: IOVA 0x2000000 to 0x2000fff stays mapped after a failed call (error 5)"));
+    abandoned[1] = context;
+    assert_non_null(abandoned[1]);
     engine_forget_units();
     model_host_free(model);
     host_reset();
@@ -942,6 +959,7 @@ int main(void)
         cmocka_unit_test(a_unit_that_firmware_left_on_is_taken_over),
         cmocka_unit_test(unlike_units_serve_one_guest),
         cmocka_unit_test(a_unit_that_falls_silent_is_an_error),
+        cmocka_unit_test(a_map_without_an_answer_is_said),
         cmocka_unit_test(a_queue_error_is_recovered),
     };
 

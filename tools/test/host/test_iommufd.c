@@ -449,7 +449,9 @@ static void a_guest_has_a_bounded_number_of_objects(void **state)
 {
     struct nidus_ioas_alloc a = { .size = sizeof(a) };
     unsigned made = 0;
+    char reason[160];
     int64_t result;
+    uint32_t id;
 
     (void)state;
     while ((result = CALL(NIDUS_CALL_IOAS_ALLOC, a)) == 0)
@@ -457,6 +459,8 @@ static void a_guest_has_a_bounded_number_of_objects(void **state)
     assert_int_equal(result, -NIDUS_ENOMEM);
     assert_int_equal(made, 511 - 3);
     assert_int_equal(attach(device_id, ram_ioas, NULL), -NIDUS_ENOMEM); /* no id for the HWPT */
+    assert_false(iommu_assign(context, 0, 0x30, &no_policy, &id, reason));
+    assert_string_equal(reason, "no memory, or too many objects");
     assert_int_equal(destroy(10), 0);
     assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOC, a), 0);
     assert_int_equal(a.out_ioas_id, 10);
@@ -1853,9 +1857,19 @@ static void fault_read_checks(void **state)
     assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EFAULT);
     r.data_uptr = RAM - 79;
     assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EFAULT);
+    r.data_uptr = UINT64_MAX - 40; /* the end wraps */
+    assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), -NIDUS_EFAULT);
     r = fault_request(2);
     assert_int_equal(CALL(NIDUS_CALL_FAULT_READ, r), 0);
     assert_int_equal(r.entry_num, 2); /* none was lost by the errors */
+}
+
+/* Nothing hands page requests to a guest yet: whoever asks for a page is told that it will not come. */
+static void page_requests_are_not_taken(void **state)
+{
+    (void)state;
+    assert_false(engine_page_request(engine_device(device_id), &(struct engine_page_request){ .addr = 0x1000, .read = true, .last = true }));
+    assert_false(engine_page_request(engine_device(device_id), NULL));
 }
 
 /* Contexts ------------------------------------------------------------------------------------------- */
@@ -2315,6 +2329,7 @@ int main(void)
         TEST(faults_come_out_oldest_first_with_the_devices_id),
         TEST(a_full_ring_counts_what_is_lost_and_keeps_the_oldest),
         TEST(records_are_numbered_and_a_gap_is_marked), TEST(fault_read_checks),
+        TEST(page_requests_are_not_taken),
         TEST(assignment_gives_an_id_or_the_reason),
         TEST(block_detaches_every_device),
         cmocka_unit_test(tables_of_a_unit_that_does_not_answer_are_not_given_back),

@@ -338,6 +338,41 @@ static void test_drain_of_a_unit_without_pds(void **state)
     assert_int_equal(fake.drains, 0);
 }
 
+/* A unit that does not answer while requests are allowed: the device is not told to make any. */
+static void test_on_without_an_answer(void **state)
+{
+    teardown(state);
+    start(ECAP_DEFAULT);
+    fake.silent = true;
+    assert_int_equal(ats_page_requests(&dev, true), -NIDUS_EIO);
+    assert_false(dev.tlb.requests);
+    assert_int_equal(get16(PRI + 4), 0);
+    fake.silent = u->dead = false;
+}
+
+/* … and while they are drained: they are off all the same. */
+static void test_off_without_an_answer(void **state)
+{
+    (void)state;
+    fake.silent = true;
+    assert_int_equal(ats_page_requests(&dev, false), -NIDUS_EIO);
+    assert_false(dev.tlb.requests);
+    assert_int_equal(get16(PRI + 4), 0);
+    fake.silent = u->dead = false;
+}
+
+/* Overflow after overflow: the rounds of draining are bounded. */
+static void test_drain_is_bounded(void **state)
+{
+    (void)state;
+    fake_set32(REG_PRS, 2);
+    fake.prs_stuck = true;
+    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(fake.drains, 4);
+    assert_int_equal(losses, 4);
+    fake.prs_stuck = false;
+}
+
 static void test_not_without_ats(void **state)
 {
     (void)state;
@@ -359,7 +394,7 @@ int main(void)
         T(test_bounded_and_over_the_end), T(test_nobody_takes_it), T(test_stranger), T(test_device_without_leave), T(test_no_answer),
         T(test_overflow), T(test_overflow_storm_is_few_lines), T(test_order_of_on), T(test_order_of_off),
         T(test_drain_hands_over_what_was_under_way), T(test_drain_again_after_overflow), T(test_drain_of_a_unit_without_pds),
-        T(test_not_without_ats),
+        T(test_on_without_an_answer), T(test_off_without_an_answer), T(test_drain_is_bounded), T(test_not_without_ats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,8 @@ PROPERTY_FLAGS := -std=gnu17 -g -Wall -Wextra -Werror -I. -Itools/test/host -MMD
 PROPERTY_FAST := -O2 -DHOST_RAM_BYTES=0xe0000000ULL
 PROPERTY_SAFE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
+PROPERTY_BIN := $(B)/host/property $(B)/host/property-safe
+
 $(B)/host/property: $(PROPERTY_SRC:%=$(B)/host/fast/%.o)
 	$(Q)$(CC) $(PROPERTY_FAST) -o $@ $^
 $(B)/host/property-safe: $(PROPERTY_SRC:%=$(B)/host/safe/%.o)
