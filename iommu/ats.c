@@ -97,20 +97,23 @@ void ats_add(const struct device *dev, uint32_t pasid, uint64_t addr, unsigned a
     qi_add(dev->unit, pasid == RID_PASID ? qi_device_tlb(to, addr, am) : qi_device_tlb_pasid(to, pasid, addr, am));
 }
 
-/* Everything that the devices with binding b on u have of its PASID. */
-static void add_all(struct unit *u, const struct binding *b)
+/* All that dev's TLB has of these bindings' PASIDs. */
+static void add_all(const struct device *dev, const struct binding *b)
 {
     for (; b; b = b->next)
-        for (const struct device *dev = u->devices; b->id->unit == u && dev; dev = dev->next)
-            if (dev->tlb.on && binding_of(dev, b->pasid) == b)
-                ats_add(dev, b->pasid, 0, QI_ALL);
+        if (b->id->unit == dev->unit && binding_of(dev, b->pasid) == b)
+            ats_add(dev, b->pasid, 0, QI_ALL);
 }
 
 void ats_add_second_stage(struct unit *u, const struct domain *d)
 {
-    add_all(u, d->bindings);
-    for (const struct first_stage *f = d->children; f; f = f->next)
-        add_all(u, f->bindings);
+    for (const struct device *dev = u->devices; dev; dev = dev->next) {
+        if (!dev->tlb.on)
+            continue;
+        add_all(dev, d->bindings);
+        for (const struct first_stage *f = d->children; f; f = f->next)
+            add_all(dev, f->bindings);
+    }
 }
 
 /* Devices that do not answer ------------------------------------------------------------------------- */

@@ -42,12 +42,12 @@ static void call(uint64_t nr, void *payload, size_t size, uint64_t device_id, co
 }
 
 /* With what: counted under that name. */
-static void counted(uint64_t nr, void *payload, size_t size, const char *what)
+static void counted(uint64_t nr, void *payload, size_t size, uint64_t device_id, const char *what)
 {
     uint64_t bytes = guest.table_bytes;
     unsigned descriptors = bench_descriptors, submissions = bench_submissions;
 
-    call(nr, payload, size, 0, what);
+    call(nr, payload, size, device_id, what);
     if (what != NULL)
         printf("%s\t%u\t%u\t%lld\n", what, bench_descriptors - descriptors, bench_submissions - submissions,
                (long long)(guest.table_bytes - bytes));
@@ -60,14 +60,14 @@ static void map(uint64_t iova, uint64_t gpa, uint64_t length, const char *what)
         .ioas_id = ioas, .user_va = gpa, .length = length, .iova = iova,
     };
 
-    counted(NIDUS_CALL_IOAS_MAP, &m, sizeof(m), what);
+    counted(NIDUS_CALL_IOAS_MAP, &m, sizeof(m), 0, what);
 }
 
 static void unmap(uint64_t iova, uint64_t length, const char *what)
 {
     struct nidus_ioas_unmap u = { .size = sizeof(u), .ioas_id = ioas, .iova = iova, .length = length };
 
-    counted(NIDUS_CALL_IOAS_UNMAP, &u, sizeof(u), what);
+    counted(NIDUS_CALL_IOAS_UNMAP, &u, sizeof(u), 0, what);
 }
 
 /* count entries of npages pages, each stride pages behind the last. */
@@ -80,27 +80,28 @@ static void invalidate(unsigned count, uint64_t npages, uint64_t stride, const c
 
     for (unsigned n = 0; n < count; n++)
         entry[n] = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = G1 + n * stride * K4, .npages = npages, .flags = NIDUS_VTD_INV_LEAF };
-    counted(NIDUS_CALL_HWPT_INVALIDATE, &i, sizeof(i), what);
+    counted(NIDUS_CALL_HWPT_INVALIDATE, &i, sizeof(i), 0, what);
 }
 
-static void attach(uint32_t id, uint32_t hwpt)
+/* pasid 0: requests without. */
+static void attach(uint32_t id, uint32_t pasid, uint32_t hwpt, const char *what)
 {
-    struct nidus_vfio_attach a = { .argsz = 12, .pt_id = hwpt };
+    struct nidus_vfio_attach a = { .argsz = 16, .flags = pasid != 0 ? NIDUS_VFIO_ATTACH_PASID : 0, .pt_id = hwpt, .pasid = pasid };
 
-    call(NIDUS_CALL_ATTACH, &a, sizeof(a), id, NULL);
+    counted(NIDUS_CALL_ATTACH, &a, sizeof(a), id, what);
 }
 
-static void detach(uint32_t id)
+static void detach(uint32_t id, uint32_t pasid, const char *what)
 {
-    struct nidus_vfio_detach d = { .argsz = 8 };
+    struct nidus_vfio_detach d = { .argsz = 12, .flags = pasid != 0 ? NIDUS_VFIO_DETACH_PASID : 0, .pasid = pasid };
 
-    call(NIDUS_CALL_DETACH, &d, sizeof(d), id, NULL);
+    counted(NIDUS_CALL_DETACH, &d, sizeof(d), id, what);
 }
 
 static uint32_t alloc_hwpt(uint32_t pt, uint32_t flags, uint64_t first_stage)
 {
     struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = first_stage, .addr_width = 48 };
-    struct nidus_hwpt_alloc a = { .size = sizeof(a), .flags = flags, .dev_id = device[0], .pt_id = pt };
+    struct nidus_hwpt_alloc a = { .size = sizeof(a), .flags = flags | NIDUS_HWPT_ALLOC_PASID, .dev_id = device[0], .pt_id = pt };
 
     if (first_stage != 0) {
         a.data_type = NIDUS_HWPT_DATA_VTD_S1;
@@ -135,7 +136,7 @@ static void start(void)
 /* IOVA, GPA and HPA are aligned alike where nothing else is said.  One page at 1 GiB keeps the tables above it. */
 static void second_stage(void)
 {
-    attach(device[0], parent);
+    attach(device[0], 0, parent, NULL);
     map(1ULL << 40, 1ULL << 40, K4, "map 4 KiB, with three new tables");
     unmap(1ULL << 40, K4, "unmap 4 KiB, and three tables with it");
     map(G1, G1, K4, NULL);
@@ -170,7 +171,7 @@ static void first_stages(void)
     static const unsigned counts[] = { 1, 16, 128, 512 };
     char name[64];
 
-    attach(device[1], nested[0]);
+    attach(device[1], 0, nested[0], NULL);
     for (unsigned i = 0; i < 4; i++) {
         snprintf(name, sizeof(name), "invalidate %u page%s", counts[i], i == 0 ? "" : "s");
         invalidate(1, counts[i], 0, name);
@@ -183,12 +184,33 @@ static void first_stages(void)
     }
     map(G1 + M2, G1 + M2, M2, NULL);
     unmap(G1 + M2, M2, "unmap 2 MiB under 1 first stage");
+    /* One PASID, so each needs a domain id. */
     for (unsigned i = 1; i < FIRST_STAGES; i++)
-        attach(device[1 + i], nested[i]);
+        attach(device[1 + i], 0, nested[i], NULL);
     map(G1 + M2, G1 + M2, M2, NULL);
-    unmap(G1 + M2, M2, "unmap 2 MiB under 16 first stages");
+    unmap(G1 + M2, M2, "unmap 2 MiB under 16 first stages of 16 devices");
     for (unsigned i = 0; i < FIRST_STAGES; i++)
-        detach(device[1 + i]);
+        detach(device[1 + i], 0, NULL);
+    /* A PASID each: one domain id. */
+    for (unsigned i = 0; i < FIRST_STAGES; i++)
+        attach(device[1], 1 + i, nested[i], NULL);
+    map(G1 + M2, G1 + M2, M2, NULL);
+    unmap(G1 + M2, M2, "unmap 2 MiB under 16 first stages of 16 PASIDs");
+    for (unsigned i = 0; i < FIRST_STAGES; i++)
+        detach(device[1], 1 + i, NULL);
+}
+
+static void attachments(void)
+{
+    attach(device[1], 0, nested[0], "attach to a first stage, which is in use nowhere");
+    attach(device[2], 0, nested[0], "attach to a first stage, which is in use");
+    detach(device[2], 0, NULL);
+    attach(device[1], 0, nested[1], "replace a first stage by another one");
+    attach(device[1], 0, parent, "replace a first stage by its second stage");
+    attach(device[1], 0, nested[0], "replace a second stage by a first stage over it");
+    detach(device[1], 0, "detach");
+    attach(device[1], 5, nested[0], "attach a PASID");
+    detach(device[1], 5, "detach a PASID");
 }
 
 int main(void)
@@ -196,5 +218,6 @@ int main(void)
     start();
     second_stage();
     first_stages();
+    attachments();
     return 0;
 }
