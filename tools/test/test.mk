@@ -19,7 +19,7 @@ HOST_BIN := $(addprefix $(HOST_DIR)/,$(foreach t,$(HOST_TESTS),$(call wanted,$t,
 define host_test
 $(HOST_DIR)/$(1): $$(patsubst %,$(HOST_DIR)/obj/%.o,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
 	$$(Q)$$(CC) -fsanitize=address,undefined -o $$@ $$^ -lcmocka
--include $$(patsubst %,$(HOST_DIR)/obj/%.d,tools/test/host/test_$(1).c $$(HOST_SRC_$(1)))
+-include $$(patsubst %,$(HOST_DIR)/obj/%.d,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_test,$(t))))
 

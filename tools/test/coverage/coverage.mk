@@ -9,7 +9,7 @@ COV_BIN := $(COV_TESTS:%=$(COV_DIR)/%)
 define cov_test
 $(COV_DIR)/$(1): $$(patsubst %,$(COV_DIR)/obj/%.o,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
 	$$(Q)clang -fprofile-instr-generate -o $$@ $$^ -lcmocka
--include $$(patsubst %,$(COV_DIR)/obj/%.d,tools/test/host/test_$(1).c $$(HOST_SRC_$(1)))
+-include $$(patsubst %,$(COV_DIR)/obj/%.d,tools/test/host/test_$(1).c tools/test/host/platform.c $$(HOST_SRC_$(1)))
 endef
 $(foreach t,$(COV_TESTS),$(eval $(call cov_test,$(t))))
 

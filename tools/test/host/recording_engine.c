@@ -11,6 +11,14 @@
 
 struct engine_recording engine;
 
+/* What is attached, in no order. */
+static struct attached {
+    const struct device *dev;
+    uint32_t pasid;
+    struct domain *d;
+    struct first_stage *f;
+} attached[32];
+
 static void require(bool condition, const char *what)
 {
     if (condition)
@@ -22,6 +30,7 @@ static void require(bool condition, const char *what)
 void engine_recording_reset(void)
 {
     free(engine.range);
+    memset(attached, 0, sizeof(attached));
     engine = (struct engine_recording){ .levels = 4, .unit = { .cap = 0x1234, .ecap = 0x5678, .nested = true } };
 }
 
@@ -42,14 +51,6 @@ static int record(enum engine_call call)
     return engine.fail_error;
 }
 
-/* What is attached, in no order. */
-static struct attached {
-    const struct device *dev;
-    uint32_t pasid;
-    struct domain *d;
-    struct first_stage *f;
-} attached[32];
-
 static struct attached *find(const struct device *dev, uint32_t pasid)
 {
     for (unsigned i = 0; i < sizeof(attached) / sizeof(attached[0]); i++)
@@ -64,7 +65,7 @@ static void move(struct device *dev, uint32_t pasid, struct domain *d, struct fi
 
     if (a != NULL) {
         *(a->f != NULL ? &a->f->users : &a->d->users) -= 1;
-        a->dev = NULL;
+        *a = (struct attached){ 0 };
     }
     if (d == NULL && f == NULL)
         return;
@@ -154,7 +155,7 @@ int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
 
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
-    struct stage2_freed freed = { NULL };
+    struct stage2_freed freed = { 0 };
     int error = record(ENGINE_UNMAP), result;
 
     if (error != 0 && engine.fail_damage == DAMAGE_NONE)

@@ -64,7 +64,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     if (dev.unit)
-        assert_int_equal(engine_detach(&dev), 0);
+        assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     return fake_units_free(state);
 }
 
@@ -100,7 +100,7 @@ static void attach_nested(uint64_t base, unsigned levels)
     map(base, 0, 2 * MB, RW);
     first = (struct first_stage){ .parent = &domain, .pgtbl = base + MB, .levels = levels };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
 }
 
 /* For IOVA 0: the table of a level is the page behind its parent's. */
@@ -243,7 +243,7 @@ static void test_second_stage(void **state)
     assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
     map(0, 0, MB, RW);
     map(MB, MB, MB, STAGE2_READ);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fault(4 * MB, 0x79, true);
     failed_at(SECOND, 2, 0, 4 * MB);
     fault(MB, 0x85, false);                             /* the code alone does not say which stage */

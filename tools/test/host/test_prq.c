@@ -344,7 +344,7 @@ static void test_on_without_an_answer(void **state)
     teardown(state);
     start(ECAP_DEFAULT);
     fake.silent = true;
-    assert_int_equal(ats_page_requests(&dev, true), -NIDUS_EIO);
+    assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EIO);
     assert_false(dev.tlb.requests);
     assert_int_equal(get16(PRI + 4), 0);
     fake.silent = u->dead = false;
@@ -355,7 +355,7 @@ static void test_off_without_an_answer(void **state)
 {
     (void)state;
     fake.silent = true;
-    assert_int_equal(ats_page_requests(&dev, false), -NIDUS_EIO);
+    assert_int_equal(engine_page_requests(&dev, false), -NIDUS_EIO);
     assert_false(dev.tlb.requests);
     assert_int_equal(get16(PRI + 4), 0);
     fake.silent = u->dead = false;
@@ -367,7 +367,7 @@ static void test_drain_is_bounded(void **state)
     (void)state;
     fake_set32(REG_PRS, 2);
     fake.prs_stuck = true;
-    assert_int_equal(ats_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests(&dev, false), 0);
     assert_int_equal(fake.drains, 4);
     assert_int_equal(losses, 4);
     fake.prs_stuck = false;

@@ -53,9 +53,9 @@ static int teardown(void **state)
     for (struct unit *u = units; u; u = u->next)
         u->dead = false;
     if (dev.unit)
-        assert_int_equal(engine_detach(&dev), 0);
+        assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     if (dev2.unit)
-        assert_int_equal(engine_detach(&dev2), 0);
+        assert_int_equal(engine_detach(&dev2, ENGINE_NO_PASID), 0);
     return fake_units_free(state);
 }
 
@@ -92,7 +92,14 @@ static void make_first(struct first_stage *f, uint64_t pgtbl)
     assert_int_equal(engine_first_stage_init(f, &dev), 0);
 }
 
-static const uint64_t *entry_of(const struct device *d) { return (const uint64_t *)d->pasid_table; }
+/* What it is attached to: a domain alone, or a first stage. */
+static const void *attached(const struct device *d)
+{
+    struct first_stage *f;
+    struct domain *alone;
+    engine_attached(d, ENGINE_NO_PASID, &alone, &f);
+    return f ? (const void *)f : alone;
+}
 
 /* A unit that falls silent -------------------------------------------------------------------------------- */
 
@@ -104,7 +111,7 @@ static void test_assign(void **state)
     fake.silent = true;
     assert_false(assign(&dev, DEVICE));
     assert_string_equal(reason, "its remapping unit does not answer");
-    assert_int_equal(guest->bytes_used, 2 * PAGE_SIZE);
+    assert_true(guest->bytes_used >= 2 * PAGE_SIZE);
     assert_null(units->devices);
     assert_false(assign(&dev2, DEVICE + 1));
     assert_non_null(strstr(reason, "it did not answer within a second"));
@@ -117,29 +124,50 @@ static void test_fini(void **state)
     (void)state;
     start();
     assert_true(assign(&dev, DEVICE));
+    uint64_t used = guest->bytes_used;
     fake.silent = true;
     assert_int_equal(engine_device_fini(&dev), -NIDUS_EIO);
     assert_ptr_equal(units->devices, &dev);
-    assert_int_equal(guest->bytes_used, 2 * PAGE_SIZE);
+    assert_int_equal(guest->bytes_used, used);
 }
 
-/* A replace that ends in the middle leaves the device with the old table, absent, and the new one without a user. */
+/* The entry says the new table, the unit may have the old one still: both are in use. */
 static void test_replace(void **state)
+{
+    static struct domain forgotten; /* the record of its use stays for ever */
+    (void)state;
+    start();
+    assert_true(assign(&dev, DEVICE));
+    make_domain(&forgotten, false);
+    make_domain(&other, false);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &forgotten, NULL), 0);
+    fake.silent = true;
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &other, NULL), -NIDUS_EIO);
+    assert_ptr_equal(attached(&dev), &other);
+    assert_int_equal(forgotten.users, 1);
+    assert_int_equal(other.users, 1);
+    assert_false(host_function(0, DEVICE)->bus_master);
+}
+
+/* Where the entry has to be absent in between, the device stays with the old table, and nothing uses the new one. */
+static void test_replace_with_a_gap(void **state)
 {
     (void)state;
     start();
     assert_true(assign(&dev, DEVICE));
-    make_domain(&domain, false);
-    make_domain(&other, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    make_domain(&domain, true);
+    make_domain(&other, true);
+    make_first(&first, MB);
+    second = (struct first_stage){ .parent = &other, .pgtbl = MB, .levels = 4 };
+    assert_int_equal(engine_first_stage_init(&second, &dev), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     uint64_t used = guest->bytes_used;
     fake.silent = true;
-    assert_int_equal(engine_attach(&dev, &other, NULL), -NIDUS_EIO);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &second), -NIDUS_EIO);
+    assert_ptr_equal(attached(&dev), &first);
+    assert_int_equal(first.users, 1);
+    assert_int_equal(second.users, 0);
     assert_int_equal(guest->bytes_used, used);
-    assert_ptr_equal(dev.domain, &domain);
-    assert_int_equal(domain.users, 1);
-    assert_int_equal(other.users, 0);
-    assert_false(entry_of(&dev)[0] & 1);
     assert_false(host_function(0, DEVICE)->bus_master);
 }
 
@@ -151,8 +179,8 @@ static void test_attach_in_caching_mode(void **state)
     assert_true(assign(&dev, DEVICE));
     make_domain(&domain, false);
     fake.silent = true;
-    assert_int_equal(engine_attach(&dev, &domain, NULL), -NIDUS_EIO);
-    assert_ptr_equal(dev.domain, &domain);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EIO);
+    assert_ptr_equal(attached(&dev), &domain);
     assert_int_equal(domain.users, 1);
     assert_false(host_function(0, DEVICE)->bus_master);
 }
@@ -163,7 +191,7 @@ static void test_map_in_caching_mode(void **state)
     start_caching();
     assert_true(assign(&dev, DEVICE));
     make_domain(&domain, false);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake.silent = true;
     assert_int_equal(engine_domain_map(&domain, GB, GB, MB, RW), -NIDUS_EIO);
 }
@@ -176,7 +204,7 @@ static void test_invalidate(void **state)
     assert_true(assign(&dev, DEVICE));
     make_domain(&domain, true);
     make_first(&first, MB);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     fake.silent = true;
     assert_int_equal(engine_invalidate(&first, &page, 1), -NIDUS_EIO);
     assert_int_equal(engine_invalidate(&first, &page, 1), -NIDUS_EIO);
@@ -205,7 +233,7 @@ static void test_take_back(void **state)
     assert_false(engine_device_init(&dev2, reason));
     assert_string_equal(reason, "its remapping unit does not answer");
     assert_ptr_equal(units->devices, kept);
-    assert_non_null(kept->domain);
+    assert_non_null(attached(kept));
     fake.silent = units->dead = false;
     assert_int_equal(engine_device_fini(kept), 0);
     engine_domain_fini((struct domain *)(kept + 1)); /* the device is the first member of what was allocated */
@@ -224,16 +252,16 @@ static void test_attach_again(void **state)
     make_domain(&domain, true);
     make_first(&first, MB);
     make_first(&second, 2 * MB);
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     fake_forget();
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     assert_int_equal(fake.dones, 0);
     assert_int_equal(first.users, 1);
-    assert_int_equal(engine_attach(&dev, NULL, &second), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &second), 0);
     assert_int_equal(first.users, 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_int_equal(fake.dones, 0);
 }
 
@@ -246,14 +274,14 @@ static void test_unit_that_can_do_less(void **state)
     make_domain(&domain, true);
     make_first(&first, MB);
     units->cap &= ~CAP_SSLPS_1G;
-    assert_int_equal(engine_attach(&dev, &domain, NULL), -NIDUS_EINVAL);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     assert_true(host_log_has("unit 0 lacks large pages that the second stage may have"));
     units->cap |= CAP_SSLPS_1G;
     units->nested = false;
-    assert_int_equal(engine_attach(&dev, NULL, &first), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EOPNOTSUPP);
     assert_true(host_log_has("unit 0 has no nested translation"));
     units->nested = true;
-    assert_int_equal(engine_attach(&dev, NULL, &first), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
 }
 
 /* Same {FSPTPTR, SSPTPTR}: same FSPM and EAFE (6.2.3.1, rule 3).  The same table once more is none of that. */
@@ -299,7 +327,7 @@ static void unmapped_as(uint64_t cap, uint64_t iova, uint64_t size, struct qi_de
     assert_true(assign(&dev, DEVICE));
     assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
     assert_int_equal(engine_domain_map(&domain, iova, 4 * GB, size, RW), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
     assert_int_equal(engine_domain_unmap(&domain, iova, size), 0);
     assert_int_equal(fake.dones, 1);
@@ -348,7 +376,7 @@ static void test_unmap_without_memory(void **state)
     assert_true(assign(&dev, DEVICE));
     assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
     assert_int_equal(engine_domain_map(&domain, GB, 4 * GB, GB, RW), 0);
-    assert_int_equal(engine_attach(&dev, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
     host_fail_allocation(1);
     assert_int_equal(engine_domain_unmap(&domain, GB + 0x5000, 0x1000), -NIDUS_ENOMEM);
@@ -362,8 +390,8 @@ static void test_unmap_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_assign), T(test_fini), T(test_replace), T(test_attach_in_caching_mode), T(test_map_in_caching_mode), T(test_invalidate),
-        T(test_interrupt_entry), T(test_take_back), T(test_attach_again), T(test_unit_that_can_do_less), T(test_one_table_one_format),
+        T(test_assign), T(test_fini), T(test_replace), T(test_replace_with_a_gap), T(test_attach_in_caching_mode),
+        T(test_map_in_caching_mode), T(test_invalidate), T(test_interrupt_entry), T(test_take_back), T(test_attach_again), T(test_unit_that_can_do_less), T(test_one_table_one_format),
         T(test_eafe_needs_snooping_walks), T(test_invalidation_by_largest_leaf), T(test_levels), T(test_unmap_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
