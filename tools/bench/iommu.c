@@ -83,9 +83,10 @@ static void invalidate(unsigned count, uint64_t npages, uint64_t stride, const c
     counted(NIDUS_CALL_HWPT_INVALIDATE, &i, sizeof(i), what);
 }
 
-static void attach(uint32_t id, uint32_t hwpt)
+/* pasid 0: requests without. */
+static void attach(uint32_t id, uint32_t pasid, uint32_t hwpt)
 {
-    struct nidus_vfio_attach a = { .argsz = 12, .pt_id = hwpt };
+    struct nidus_vfio_attach a = { .argsz = sizeof(a), .flags = pasid == 0 ? 0 : NIDUS_VFIO_ATTACH_PASID, .pt_id = hwpt, .pasid = pasid };
 
     call(NIDUS_CALL_ATTACH, &a, sizeof(a), id, NULL);
 }
@@ -129,13 +130,13 @@ static void start(void)
     ioas = a.out_ioas_id;
     parent = alloc_hwpt(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, 0);
     for (unsigned i = 0; i < FIRST_STAGES; i++)
-        nested[i] = alloc_hwpt(parent, 0, FIRST_STAGE + i * K4);
+        nested[i] = alloc_hwpt(parent, NIDUS_HWPT_ALLOC_PASID, FIRST_STAGE + i * K4);
 }
 
 /* IOVA, GPA and HPA are aligned alike where nothing else is said.  One page at 1 GiB keeps the tables above it. */
 static void second_stage(void)
 {
-    attach(device[0], parent);
+    attach(device[0], 0, parent);
     map(1ULL << 40, 1ULL << 40, K4, "map 4 KiB, with three new tables");
     unmap(1ULL << 40, K4, "unmap 4 KiB, and three tables with it");
     map(G1, G1, K4, NULL);
@@ -170,7 +171,7 @@ static void first_stages(void)
     static const unsigned counts[] = { 1, 16, 128, 512 };
     char name[64];
 
-    attach(device[1], nested[0]);
+    attach(device[1], 0, nested[0]);
     for (unsigned i = 0; i < 4; i++) {
         snprintf(name, sizeof(name), "invalidate %u page%s", counts[i], i == 0 ? "" : "s");
         invalidate(1, counts[i], 0, name);
@@ -184,11 +185,15 @@ static void first_stages(void)
     map(G1 + M2, G1 + M2, M2, NULL);
     unmap(G1 + M2, M2, "unmap 2 MiB under 1 first stage");
     for (unsigned i = 1; i < FIRST_STAGES; i++)
-        attach(device[1 + i], nested[i]);
+        attach(device[1 + i], 0, nested[i]);
     map(G1 + M2, G1 + M2, M2, NULL);
-    unmap(G1 + M2, M2, "unmap 2 MiB under 16 first stages");
+    unmap(G1 + M2, M2, "unmap 2 MiB under 16, of 16 devices");
     for (unsigned i = 0; i < FIRST_STAGES; i++)
         detach(device[1 + i]);
+    for (unsigned i = 0; i < FIRST_STAGES; i++)
+        attach(device[1], 1 + i, nested[i]);
+    map(G1 + M2, G1 + M2, M2, NULL);
+    unmap(G1 + M2, M2, "unmap 2 MiB under 16, of 16 PASIDs");
 }
 
 int main(void)

@@ -102,7 +102,7 @@ volatile void *platform_map_registers(uint64_t phys, uint64_t size)
     (void)phys, (void)size;
     REGISTER32(REG_VER) = 0x60;
     REGISTER64(REG_CAP) = (0x19ed008c40780c66 & ~0x3ff000000ULL) | 0x22ULL << 24; /* its fault record in the first page */
-    REGISTER64(REG_ECAP) = 0x3ee9e86f050df;
+    REGISTER64(REG_ECAP) = 0x3ee9e86f050df | 1ULL << 40; /* PASIDs, which is a matter of its set-up */
     return registers;
 }
 
@@ -165,16 +165,19 @@ bool platform_is_reserved(uint64_t base, uint64_t size)
 
 /* PCI, CPU, log -------------------------------------------------------------------------------------- */
 
+#define PASID_CAPABILITY 0x1b
+#define PASID_AT         0x100 /* of any function: PASIDs of 20 bits */
+
 uint32_t platform_pci_read(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width)
 {
-    (void)segment, (void)bdf, (void)offset, (void)width;
-    return 0;
+    (void)segment, (void)bdf, (void)width;
+    return offset == PASID_AT + 4 ? 20u << 8 : 0;
 }
 
 uint16_t platform_pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id)
 {
-    (void)segment, (void)bdf, (void)id;
-    return 0;
+    (void)segment, (void)bdf;
+    return id == PASID_CAPABILITY ? PASID_AT : 0;
 }
 
 void platform_pci_write(uint16_t segment, uint16_t bdf, uint16_t offset, unsigned width, uint32_t value)
