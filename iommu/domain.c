@@ -109,13 +109,19 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
 void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed;
-    if (stage2_merge(&d->table, iova, size, &freed) && !flush(d, iova, size, false))
+    platform_lock(&d->lock);
+    bool merged = stage2_merge(&d->table, iova, size, &freed);
+    platform_unlock(&d->lock);
+    if (merged && !flush(d, iova, size, false))
         stage2_free(&d->table, &freed); /* else the unit may still walk them, as below */
 }
 
 int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
 {
-    return stage2_split(&d->table, iova, size);
+    platform_lock(&d->lock);
+    int error = stage2_split(&d->table, iova, size);
+    platform_unlock(&d->lock);
+    return error;
 }
 
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
