@@ -249,8 +249,10 @@ static void settled(struct device *d, struct transfer *t, unsigned count)
     tell_hex(" done ", t->done);
     tell_hex(" sum ", t->sum);
     tell_hex(" error ", t->error_addr);
-    if (t->status != status || t->done != (status == DONE ? t->len : last->at))
+    if (t->status != status || t->done != (status == DONE ? t->len : last->at)) {
         wrong("the tables say that the status is", status);
+        return;
+    }
     if (t->status == SRC_ERROR || t->status == DST_ERROR) {
         bool write = t->status == DST_ERROR;
 

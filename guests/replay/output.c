@@ -147,10 +147,14 @@ void step_ends(void)
         line_ends();
 }
 
-unsigned output_end(void)
+void output_end(void)
 {
     if (out.filled)
         line_ends();
+}
+
+unsigned output_wrongs(void)
+{
     return out.wrongs;
 }
 

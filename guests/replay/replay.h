@@ -156,7 +156,7 @@ static inline bool one_in(unsigned n) { return below(n) == 0; }
 static inline bool percent(unsigned p) { return below(100) < p; }
 
 /* Plays a seed.  m.device[].id, m.default_ioas, m.fresh, m.errata, m.cap, m.ecap are set.  Steps from show_first to show_last are printed in full.  Gives the number
- * of results that were wrong. */
+ * of results that were wrong, and ends with the first step that has any. */
 unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_last);
 
 /* output.c ------------------------------------------------------------------------------------------------------- */
@@ -167,7 +167,8 @@ void output_start(uint64_t seed, uint32_t show_first, uint32_t show_last);
 void step_begins(void);
 void step_ends(void);
 /* A last line: the rest of the hashes. */
-unsigned output_end(void);
+void output_end(void);
+unsigned output_wrongs(void);
 void tell(const char *words);
 void tell_hex(const char *words, uint64_t value);
 void tell_error(int64_t error);

@@ -141,7 +141,7 @@ unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_
     output_start(seed, show_first, show_last);
     begin_choices(UINT64_MAX);
     begin();
-    for (; m.step < steps; m.step++) {
+    for (; m.step < steps && !output_wrongs(); m.step++) { /* what follows a wrong result says nothing */
         begin_choices(m.step);
         step_begins();
         one_step();
@@ -152,5 +152,6 @@ unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_
     hwpts_give_back();
     space_give_back(&m.space[0]);
     m.fresh = false;
-    return output_end();
+    output_end();
+    return output_wrongs();
 }

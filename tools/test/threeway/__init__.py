@@ -120,9 +120,9 @@ def first_difference(a, b):
 def compare_steps(check, seed, step):
     """Both sides once more, up to the step that differs."""
     show = (max(step - BEFORE, 0), step)
-    qemu, problem = play_in_qemu(check, seed, seed, step + 1, show)
+    qemu, _ = play_in_qemu(check, seed, seed, step + 1, show)
     model, _ = play_on_model(check, seed, seed, step + 1, show)
-    text = [problem] if problem else []
+    text = []
     for n in range(show[0], show[1] + 1):
         one, other = shown(qemu).get(n, "(nothing)"), shown(model).get(n, "(nothing)")
         text += [f"step {seed}.{n}: {one}"] if one == other else [f"step {seed}.{n} in QEMU:     {one}", f"step {seed}.{n} on the model: {other}"]
@@ -134,11 +134,10 @@ def judge(check, seed, sides):
     text, said = [], {name: hashes(lines).get(seed, ([], "")) for name, lines in sides.items()}
     for name, lines in sides.items():
         text += [f"{name}: {line}" for line in wrongs(lines, seed)]
-        if len(said[name][0]) != STEPS:
-            text.append(f"{name}: {len(said[name][0])} of {STEPS} steps")
     step = first_difference(said["QEMU"], said["model"])
-    if step is not None and step < STEPS:
+    if step is not None and said["QEMU"][0]:
         text += [f"QEMU and the model differ, first in step {step}"] + compare_steps(check, seed, step)
+    text += [f"{name}: {len(steps)} of {STEPS} steps" for name, (steps, _) in said.items() if len(steps) != STEPS]
     for name in said:
         step = first_difference(said["model"], said[name])
         if name != "QEMU" and step is not None:
@@ -156,7 +155,9 @@ def run(check):
     headers = {header(lines) for lines in sides.values()}
     if not problem and len(headers) > 1:
         problem = "the units are not alike: " + " / ".join(sorted(headers))
-    return [(f"threeway {check.name}, seed {seed}", "\n".join(([problem] if problem else []) + judge(check, seed, sides))) for seed in check.seeds()]
+    judged = {seed: judge(check, seed, sides) for seed in check.seeds()}
+    last = [problem] if problem else []
+    return [(f"threeway {check.name}, seed {seed}", "\n".join(text + last)) for seed, text in judged.items()]
 
 
 def run_all(at_a_time, wanted, report):
