@@ -169,6 +169,8 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
                                 .ats = dev->tlb.wanted, .pasid_bits = dev->pasid_bits };
 }
 
+bool engine_device_fenced(const struct device *dev) { return dev->unit->dead || dev->tlb.lost; }
+
 uint8_t device_snoop(const struct device *dev)
 {
     return (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |

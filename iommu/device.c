@@ -43,6 +43,13 @@ bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *se
     return true;
 }
 
+bool iommu_fenced(struct iommu_context *context, uint32_t id)
+{
+    struct assigned *a = (struct assigned *)object_get(context, id, OBJECT_DEVICE);
+
+    return a != NULL && engine_device_fenced(&a->device);
+}
+
 /* GET_HW_INFO ---------------------------------------------------------------------------------------- */
 
 /* As much as the buffer holds, and zeros behind it. */

@@ -96,6 +96,8 @@ bool engine_device_init(struct device *dev, char reason[160]);
 /* Detaches if needed and gives its tables back.  -EIO: the device's unit does not answer; it stays on the list and its memory in use. */
 int engine_device_fini(struct device *dev);
 void engine_unit_info(const struct device *dev, struct unit_info *info);
+/* Its unit is dead, or its TLB did not answer once: Bus Master stays off for good. */
+bool engine_device_fenced(const struct device *dev);
 
 /* An empty second stage as dev's unit can walk it.  nest_parent: first stages may be put over it.  -EOPNOTSUPP: the unit has no
  * nested translation, or no second stage; -ENOMEM. */

@@ -53,6 +53,9 @@ bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf,
 /* Device id -> segment and bdf.  false: the guest has no such device. */
 bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *segment, uint16_t *bdf);
 
+/* Was the device cut off from memory for good: its unit does not answer, or it did not answer the unit?  Its Bus Master has to stay off. */
+bool iommu_fenced(struct iommu_context *context, uint32_t id);
+
 /* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ)? */
 bool iommu_handles(uint64_t nr);
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */

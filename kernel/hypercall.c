@@ -56,9 +56,9 @@ static int64_t pci_config_read(struct guest *g, union payload *p, struct nidus_g
 
 static int64_t pci_config_write(struct guest *g, union payload *p, struct nidus_guest_device *device)
 {
-    (void)g;
     const struct nidus_pci_config *c = &p->pci_config;
-    return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_write(device, c->offset, c->width, c->value);
+    bool fenced = iommu_fenced(g->iommu, device->id);
+    return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_write(device, c->offset, c->width, c->value, fenced);
 }
 
 static const struct call {

@@ -402,7 +402,7 @@ int64_t pci_guest_read(const struct nidus_guest_device *d, unsigned offset, unsi
     return 0;
 }
 
-int64_t pci_guest_write(const struct nidus_guest_device *d, unsigned offset, unsigned width, uint32_t value)
+int64_t pci_guest_write(const struct nidus_guest_device *d, unsigned offset, unsigned width, uint32_t value, bool fenced)
 {
     if (!is_valid(d, offset, width))
         return -NIDUS_EINVAL;
@@ -411,6 +411,8 @@ int64_t pci_guest_write(const struct nidus_guest_device *d, unsigned offset, uns
     value = low_bytes(value, width);
     if (mask == 0 || ((value ^ now) & ~mask))
         return -NIDUS_EPERM;
+    if (fenced && offset == PCI_COMMAND && value & ~now & PCI_COMMAND_BUS_MASTER)
+        return -NIDUS_EIO;
     pci_write(d->segment, d->bdf, offset, width, value);
     return 0;
 }

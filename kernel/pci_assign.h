@@ -17,8 +17,9 @@ bool pci_assign(struct guest *g, uint16_t segment, uint16_t bdf, struct nidus_gu
 /* Takes that back.  g has not run yet. */
 void pci_unassign(struct guest *g, const struct nidus_guest_device *device);
 
-/* The guest's calls.  -EINVAL: offset or width; -EPERM: a write outside the allow-list. */
+/* The guest's calls.  -EINVAL: offset or width; -EPERM: a write outside the allow-list; -EIO: one that sets Bus Master while fenced: the
+ * device was cut off from memory for good. */
 int64_t pci_guest_read(const struct nidus_guest_device *device, unsigned offset, unsigned width, uint32_t *value);
-int64_t pci_guest_write(const struct nidus_guest_device *device, unsigned offset, unsigned width, uint32_t value);
+int64_t pci_guest_write(const struct nidus_guest_device *device, unsigned offset, unsigned width, uint32_t value, bool fenced);
 
 #endif

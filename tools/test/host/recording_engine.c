@@ -99,6 +99,12 @@ int engine_device_fini(struct device *dev)
     return error;
 }
 
+bool engine_device_fenced(const struct device *dev)
+{
+    (void)dev;
+    return engine.fenced;
+}
+
 void engine_unit_info(const struct device *dev, struct unit_info *info)
 {
     (void)dev;

@@ -24,6 +24,7 @@ struct engine_recording {
     struct unit_info unit;      /* of every device */
     unsigned levels;            /* of second stages */
     bool no_snoop;
+    bool fenced;                /* every device */
     enum engine_call fail_call;
     unsigned fail_in;           /* 1: the next call of fail_call */
     int fail_error;

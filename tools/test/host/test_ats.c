@@ -493,6 +493,8 @@ static void unanswered(bool refetches)
     assert_int_equal(engine_domain_unmap(&domain, 2 * MB, 2 * MB), 0);
     assert_int_equal(fake.unanswered, 1);
     assert_int_equal(times(qi_device_tlb(to_other, 0, QI_ALL)), 1);
+    assert_true(engine_device_fenced(&dev));
+    assert_false(engine_device_fenced(&other));
     /* It can be attached again, without ATS. */
     assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);

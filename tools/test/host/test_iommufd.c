@@ -1553,6 +1553,15 @@ static void a_failed_replace_of_a_pasid_keeps_the_old_attachment(void **state)
     assert_int_equal(detach_pasid(7), 0);
 }
 
+static void a_device_is_fenced_when_the_engine_says_so(void **state)
+{
+    (void)state;
+    assert_false(iommu_fenced(context, device_id));
+    engine.fenced = true;
+    assert_true(iommu_fenced(context, device_id));
+    assert_false(iommu_fenced(context, ram_ioas));
+}
+
 static void hw_info_tells_the_width_of_pasids(void **state)
 {
     struct nidus_hw_info info = info_request(24);
@@ -2315,6 +2324,7 @@ int main(void)
         TEST(pasids_are_attached_where_all_hwpts_were_made_for_them),
         TEST(a_failed_replace_of_a_pasid_keeps_the_old_attachment),
         TEST(hw_info_tells_the_width_of_pasids),
+        TEST(a_device_is_fenced_when_the_engine_says_so),
         TEST(references_follow_what_a_broken_unit_did),
         TEST(attach_checks),
         TEST(detach_of_what_is_not_attached_succeeds),

@@ -394,11 +394,25 @@ static void bus_master_is_the_guests_to_write(void **state)
     (void)state;
     struct fake *f = given_device();
     uint32_t value = PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_OFF | PCI_COMMAND_BUS_MASTER;
-    assert_int_equal(pci_guest_write(&device, PCI_COMMAND, 2, value), 0);
+    assert_int_equal(pci_guest_write(&device, PCI_COMMAND, 2, value, false), 0);
     assert_int_equal(f->config[PCI_COMMAND] & PCI_COMMAND_BUS_MASTER, PCI_COMMAND_BUS_MASTER);
     /* The same through a wider write that leaves the neighbours alone. */
-    assert_int_equal(pci_guest_write(&device, PCI_COMMAND, 4, value & ~PCI_COMMAND_BUS_MASTER), 0);
+    assert_int_equal(pci_guest_write(&device, PCI_COMMAND, 4, value & ~PCI_COMMAND_BUS_MASTER, false), 0);
     assert_int_equal(f->config[PCI_COMMAND] & PCI_COMMAND_BUS_MASTER, 0);
+}
+
+/* Whose unit is out of order, or who did not answer an invalidation. */
+static void a_fenced_device_does_not_get_bus_master_back(void **state)
+{
+    (void)state;
+    struct fake *f = given_device();
+    uint32_t off = PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_OFF, on = off | PCI_COMMAND_BUS_MASTER;
+    for (unsigned width = 1; width <= 4; width *= 2)
+        assert_int_equal(pci_guest_write(&device, PCI_COMMAND, width, (on | pci_read(0, 0x20, PCI_STATUS, 2) << 16) & (uint32_t)((1ULL << 8 * width) - 1),
+                                         true), -NIDUS_EIO);
+    assert_int_equal(f->config[PCI_COMMAND] & PCI_COMMAND_BUS_MASTER, 0);
+    assert_int_equal(pci_guest_write(&device, PCI_COMMAND, 2, PCI_COMMAND_MEMORY, true), 0); /* all else it may still write */
+    assert_int_equal(pci_guest_write(&device, 0x0c, 1, 4, true), 0);
 }
 
 /* Every byte of configuration space: what the allow-list does not name stays as it is, whatever the width. */
@@ -416,7 +430,7 @@ static void nothing_else_can_be_written(void **state)
                 for (unsigned i = 0; i < 3; i++)
                     if (allowed[i].offset == (offset & ~3u))
                         may = allowed[i].bits >> 8 * (offset & 3) >> bit & 1;
-                int64_t result = pci_guest_write(&device, offset, width, now ^ 1u << bit);
+                int64_t result = pci_guest_write(&device, offset, width, now ^ 1u << bit, false);
                 if (result != (may ? 0 : -NIDUS_EPERM))
                     fail_msg("offset 0x%x width %u bit %u: %d", offset, width, bit, (int)result);
                 *f = before;
@@ -434,7 +448,7 @@ static void accesses_must_be_aligned_and_inside(void **state)
     assert_int_equal(pci_guest_read(&device, 2, 4, &value), -NIDUS_EINVAL);
     assert_int_equal(pci_guest_read(&device, 4096, 1, &value), -NIDUS_EINVAL);
     assert_int_equal(pci_guest_read(&device, 4092, 4, &value), 0);
-    assert_int_equal(pci_guest_write(&device, 4096, 4, 0), -NIDUS_EINVAL);
+    assert_int_equal(pci_guest_write(&device, 4096, 4, 0, false), -NIDUS_EINVAL);
 }
 
 static void the_rom_reads_zero(void **state)
@@ -466,6 +480,7 @@ int main(void)
         cmocka_unit_test_setup(bridges_absent_devices_and_a_second_owner_are_refused, setup),
         cmocka_unit_test_setup(a_given_device_answers_but_does_no_dma_yet, setup),
         cmocka_unit_test_setup(bus_master_is_the_guests_to_write, setup),
+        cmocka_unit_test_setup(a_fenced_device_does_not_get_bus_master_back, setup),
         cmocka_unit_test_setup(nothing_else_can_be_written, setup),
         cmocka_unit_test_setup(accesses_must_be_aligned_and_inside, setup),
         cmocka_unit_test_setup(the_rom_reads_zero, setup),
