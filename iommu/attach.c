@@ -223,7 +223,7 @@ static int finish(struct device *dev, uint32_t pasid)
     qi_add(u, qi_iotlb_global());
     ats_add(dev, pasid, 0, QI_ALL);
     if (qi_finish(u))
-        unit_dead(u, "to forget what a device was attached to");
+        unit_dead(u, UNIT_REFUSES, "to forget what a device was attached to");
     return u->dead ? -NIDUS_EIO : 0;
 }
 

@@ -227,7 +227,7 @@ void fault_poll(struct unit *u)
 {
     uint32_t status = unit_read32(u, REG_FSTS);
     if (status == UINT32_MAX) {
-        unit_dead(u, "for its faults (all ones)");
+        unit_dead(u, UNIT_GONE, "for its faults");
         return;
     }
     unsigned records = (unsigned)field(u->cap, CAP_NFR) + 1, at = (unsigned)field(status, FSTS_FRI) % records;

@@ -316,7 +316,7 @@ static bool recover(struct unit *u, unsigned count)
     uint32_t fsts = unit_read32(u, REG_FSTS);
     uint64_t status = fsts & (FSTS_IQE | FSTS_ICE | FSTS_ITE);
     if (fsts == UINT32_MAX)
-        unit_dead(u, "to invalidate its caches (all ones)");
+        unit_dead(u, UNIT_GONE, "to invalidate its caches");
     if (!status || u->dead)
         return false;
     uint64_t iqercd = unit_read64(u, REG_IQERCD);
@@ -369,7 +369,7 @@ static void submit(struct unit *u)
         if (again && repeat(u, count))
             again = false;
         if (platform_time_ns() > deadline) {
-            unit_dead(u, "to invalidate its caches");
+            unit_dead(u, UNIT_SILENT, "to invalidate its caches");
             return;
         }
         platform_pause();

@@ -15,7 +15,7 @@ bool unit_wait32(struct unit *u, uint32_t offset, uint64_t mask, uint64_t value,
     uint64_t deadline = platform_time_ns() + UNIT_TIMEOUT_NS;
     while ((unit_read32(u, offset) & mask) != value) {
         if (platform_time_ns() > deadline) {
-            unit_dead(u, what);
+            unit_dead(u, UNIT_SILENT, what);
             return false;
         }
         platform_pause();
@@ -32,13 +32,15 @@ bool unit_command(struct unit *u, uint64_t bit, bool on, const char *what)
     return unit_wait32(u, REG_GSTS, bit, on ? bit : 0, what);
 }
 
-void unit_dead(struct unit *u, const char *what)
+void unit_dead(struct unit *u, enum unit_failure how, const char *what)
 {
+    static const char *const failures[] = {
+        [UNIT_SILENT] = "it did not answer within a second", [UNIT_GONE] = "its registers read as all ones", [UNIT_REFUSES] = "it refused",
+    };
     if (u->dead)
         return;
     u->dead = true;
-    platform_format(u->reason, sizeof u->reason, "unit %u at 0x%llx: it did not answer within a second when asked %s", u->index,
-                    (ull)u->base, what);
+    platform_format(u->reason, sizeof u->reason, "unit %u at 0x%llx: %s when asked %s", u->index, (ull)u->base, failures[how], what);
     platform_log("%s; it is fenced off: its devices do no more DMA, and the memory they could reach is not used again", u->reason);
     for (struct device *dev = u->devices; dev; dev = dev->next)
         platform_pci_bus_master(dev->segment, dev->source_id, false);

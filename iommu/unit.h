@@ -64,8 +64,9 @@ void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_poli
 bool unit_command(struct unit *u, uint64_t bit, bool on, const char *what);
 /* Waits until (register & mask) == value.  false: it does not happen; the unit is then dead. */
 bool unit_wait32(struct unit *u, uint32_t offset, uint64_t mask, uint64_t value, const char *what);
+enum unit_failure { UNIT_SILENT, UNIT_GONE, UNIT_REFUSES };
 /* Fences the unit off: Bus Master of all its devices off, no command ever again.  Says so, once. */
-void unit_dead(struct unit *u, const char *what);
+void unit_dead(struct unit *u, enum unit_failure how, const char *what);
 
 /* How many domain ids there are to use. */
 unsigned unit_dids(const struct unit *u);

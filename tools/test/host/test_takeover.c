@@ -399,7 +399,7 @@ static void test_unit_that_vanishes(void **state)
     dmar_rmrr_of(0x15);
     host_store_hook = vanish;
     start();
-    unavailable_because("for its faults (all ones)");
+    unavailable_because("its registers read as all ones when asked for its faults");
     assert_true(units->dead);
     assert_true(host_log_has("0000:00:15.0: has an RMRR and is blocked"));
     assert_int_equal(host_log_lines(), 3); /* the unit, and each device */
