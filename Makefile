@@ -32,6 +32,7 @@ help:
 	@echo 'make test-boot  the boots in QEMU; T=NAME as above; consoles are kept in build/log/'
 	@echo 'make test-abi   kernel/abi against the headers of Linux'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); T=NAME as above; corpora are kept in build/fuzz/'
+	@echo 'make overnight  a billion steps of the property test, an hour for each fuzz target, the mutants; goes on where it was stopped'
 	@echo 'make bench      figures; make bench-host: those that need no emulator'
 	@echo 'make nidus-dmar build/host/nidus-dmar FILE prints an ACPI DMAR table'
 	@echo 'make image      build/nidus.img, a bootable disk'

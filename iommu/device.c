@@ -130,7 +130,14 @@ static void put_hwpt(struct iommu_context *c, struct object *hwpt)
         object_destroy(c, hwpt);
 }
 
-/* Counts what the engine has done, which with a unit that stopped answering need not be what it was told. */
+/* The engine's count of the same references. */
+static unsigned engine_users(const struct object *hwpt)
+{
+    return hwpt->type == OBJECT_NESTED ? ((const struct nested *)hwpt)->first.users : ((const struct paging *)hwpt)->domain.users;
+}
+
+/* Counts what the engine has done, which with a unit that stopped answering need not be what it was told: the unit may have what it was to
+ * leave in its caches, and that stays in use for ever. */
 static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from)
 {
     struct object *to = attached(a, pasid);
@@ -139,7 +146,7 @@ static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t 
         return;
     if (to != NULL)
         to->users++;
-    if (from != NULL)
+    if (from != NULL && engine_users(from) < from->users)
         put_hwpt(c, from);
 }
 

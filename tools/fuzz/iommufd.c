@@ -6,7 +6,7 @@
  * The input chooses the machine (tools/test/property/machine.c), then operation after operation until it ends.  A payload is what a guest could mean,
  * built from a few ids and addresses, now and then with bytes of the input over it; or it is bytes of the input alone.  Devices do DMA
  * between operations, and between any two stores of a call.  Whatever is asked for, it must hold that
- *   - no request of a device reaches memory that is not its guest's, none with a PASID, none as translated, no interrupt;
+ *   - no request of a device, with a PASID or without, reaches memory that is not its guest's, none as translated, no interrupt;
  *   - the driver does nothing against the specification (the model's violations);
  *   - a call ends with an errno that there is, in bounded work and with few lines of the log, and a payload that was refused is as it was;
  *   - when all guests have ended nothing of theirs is left, and of nidus's own pages just the context tables.
@@ -170,9 +170,10 @@ static bool is_guests(const struct guest_ *g, uint64_t hpa)
     return false;
 }
 
-static void request(struct device_ *d, enum model_access access, uint64_t address, unsigned size)
+/* pasid 0: none. */
+static void request(struct device_ *d, uint32_t pasid, enum model_access access, uint64_t address, unsigned size)
 {
-    struct model_request r = { .source_id = d->source_id, .access = access };
+    struct model_request r = { .source_id = d->source_id, .with_pasid = pasid, .pasid = pasid, .access = access };
     uint64_t data = 0x1122334455667788;
     struct model_result result = model_dma(m.unit[d->unit].model, &r, address, &data, size);
     if (result.outcome == MODEL_FAULT)
@@ -186,17 +187,21 @@ static void request(struct device_ *d, enum model_access access, uint64_t addres
         fails("device %04x, address 0x%llx: DMA after its guest's end", d->source_id, (ull)address);
 }
 
+/* Few, so that requests meet attachments. */
+static uint32_t some_pasid(void) { return below(4) ? 0 : below(8) ? 1 + (uint32_t)below(3) : (uint32_t)below(1 << 20); }
+
 static void dma(struct device_ *d, uint64_t address)
 {
+    uint32_t pasid = some_pasid();
     enum model_access access = (enum model_access)below(3);
     unsigned size = access == MODEL_ATOMIC ? 4 : (unsigned)below(access == MODEL_READ ? 9 : 8) + (access != MODEL_READ);
     address &= ~7ULL;
-    note("DMA of %04llx: access %llu, address 0x%llx, %llu bytes", d->source_id, access, address, size);
+    note("DMA of %04llx: PASID %llu, access %llu, address 0x%llx, %llu bytes", d->source_id, pasid, access, address, size);
     if (address >> 20 != 0xfee)
-        request(d, access, address, size);
+        request(d, pasid, access, address, size);
 }
 
-/* What no device may do: it has neither ATS nor PASIDs nor interrupts. */
+/* What no device may do: it has no ATS and no interrupts, and may not name the PASID of requests without. */
 static void forbidden(struct device_ *d)
 {
     struct model_unit *unit = m.unit[d->unit].model;
@@ -208,7 +213,6 @@ static void forbidden(struct device_ *d)
     uint32_t data = (uint32_t)below(256);
     unsigned kind = (unsigned)below(4);
     bool done = false;
-    r.pasid = r.with_pasid ? (uint32_t)below(4) : 0;
     note("device %04llx: forbidden request %llu, address 0x%llx, with PASID %llu", d->source_id, kind, address, r.with_pasid);
     switch (kind) {
     case 0: done = model_dma_translated(unit, &r, address, &data, 4).outcome != MODEL_FAULT; break;
@@ -234,17 +238,23 @@ void dma_within_call(void)
     if (chance >> 29 && !m.no_dma)
         return;
     m.in_call = false;
-    request(d, chance >> 27 & 1 ? MODEL_READ : MODEL_WRITE, recent[chance >> 24 & 7] + (chance >> 8 & 3) * K4, 4);
+    request(d, chance >> 5 & 3 ? 0 : 1, chance >> 27 & 1 ? MODEL_READ : MODEL_WRITE, recent[chance >> 24 & 7] + (chance >> 8 & 3) * K4, 4);
     m.in_call = true;
+}
+
+static void require_blocked_with(struct device_ *d, uint32_t pasid)
+{
+    struct model_request r = { .source_id = d->source_id, .with_pasid = pasid, .pasid = pasid };
+    uint32_t data;
+    for (unsigned i = 0; i < RECENT && !m.broken; i++)
+        if (model_dma(m.unit[d->unit].model, &r, recent[i] & ~7ULL, &data, 4).outcome != MODEL_FAULT)
+            fails("device %04x, PASID %u: it is not blocked", d->source_id, pasid);
 }
 
 void require_blocked(struct device_ *d)
 {
-    struct model_request r = { .source_id = d->source_id };
-    uint32_t data;
-    for (unsigned i = 0; i < RECENT && !m.broken; i++)
-        if (model_dma(m.unit[d->unit].model, &r, recent[i] & ~7ULL, &data, 4).outcome != MODEL_FAULT)
-            fails("device %04x is not blocked", d->source_id);
+    for (uint32_t pasid = 0; pasid < 4; pasid++)
+        require_blocked_with(d, pasid);
 }
 
 /* Calls ------------------------------------------------------------------------------------------------- */
@@ -338,9 +348,10 @@ static void unmap(struct guest_ *g)
 static void alloc_paging(struct guest_ *g)
 {
     struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = below(8) ? below(4) != 0 : (uint32_t)below(32), .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, IOAS) };
+    p.flags |= below(2) ? NIDUS_HWPT_ALLOC_PASID : 0;
     CALL(g, NIDUS_CALL_HWPT_ALLOC, p, 0);
     if (p.out_hwpt_id)
-        learn(g, p.flags ? PARENT : PAGING, p.out_hwpt_id);
+        learn(g, p.flags & NIDUS_HWPT_ALLOC_NEST_PARENT ? PARENT : PAGING, p.out_hwpt_id);
 }
 
 static void alloc_nested(struct guest_ *g)
@@ -350,7 +361,7 @@ static void alloc_nested(struct guest_ *g)
         .addr_width = below(4) ? 48 : below(4) ? 57 : (uint32_t)below(256),
     };
     struct nidus_hwpt_alloc p = {
-        .size = sizeof p, .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, PARENT), .data_type = 1, .data_len = sizeof s1, .data_uptr = 0x3000,
+        .size = sizeof p, .flags = below(2) ? NIDUS_HWPT_ALLOC_PASID : 0, .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, PARENT), .data_type = 1, .data_len = sizeof s1, .data_uptr = 0x3000,
     };
     if (below(16) == 0)
         p.data_uptr = some_gpa();
@@ -383,21 +394,26 @@ static void invalidate(struct guest_ *g)
 
 static void attach(struct guest_ *g)
 {
-    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = some_id(g, some_kind()) };
-    spoil(&p, 12);
-    call_with(g, NIDUS_CALL_ATTACH, &p, 12, some_id(g, DEVICE));
+    struct nidus_vfio_attach p = { .argsz = 12, .pt_id = some_id(g, some_kind()), .pasid = some_pasid() };
+    if (p.pasid)
+        p.argsz = 16, p.flags = NIDUS_VFIO_ATTACH_PASID;
+    uint32_t size = p.argsz;
+    spoil(&p, size);
+    call_with(g, NIDUS_CALL_ATTACH, &p, size, some_id(g, DEVICE));
 }
 
 static void detach(struct guest_ *g)
 {
-    struct nidus_vfio_detach p = { .argsz = 8 };
-    uint32_t id = some_id(g, DEVICE);
-    spoil(&p, 8);
-    if (call_with(g, NIDUS_CALL_DETACH, &p, 8, id) != 0)
+    struct nidus_vfio_detach p = { .argsz = 8, .pasid = some_pasid() };
+    if (p.pasid)
+        p.argsz = 12, p.flags = NIDUS_VFIO_DETACH_PASID;
+    uint32_t id = some_id(g, DEVICE), size = p.argsz;
+    spoil(&p, size);
+    if (call_with(g, NIDUS_CALL_DETACH, &p, size, id) != 0)
         return;
     for (unsigned i = 0; i < m.devices; i++)
         if (m.device[i].guest == g && m.device[i].id == id)
-            require_blocked(&m.device[i]);
+            require_blocked_with(&m.device[i], p.flags & NIDUS_VFIO_DETACH_PASID ? p.pasid : 0);
 }
 
 static void small_call(struct guest_ *g)

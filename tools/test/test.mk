@@ -58,3 +58,8 @@ test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qem
 
 test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) host coverage property dmar abi qemu boot mutants threeway
+
+# The long runs: hours.
+.PHONY: overnight
+overnight: $(PROPERTY_BIN) $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+	$(Q)B=$(B) tools/test/overnight

@@ -200,6 +200,12 @@ int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
         move(dev, pasid, d, f);
     else if (engine.fail_damage == DAMAGE_BLOCKED)
         move(dev, pasid, NULL, NULL);
+    else if (engine.fail_damage == DAMAGE_BOTH) {
+        struct attached old = *find(dev, pasid);
+
+        move(dev, pasid, d, f);
+        *(old.f != NULL ? &old.f->users : &old.d->users) += 1;
+    }
     return error;
 }
 

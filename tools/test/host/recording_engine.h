@@ -13,8 +13,8 @@ enum engine_call {
     ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_CALLS
 };
 
-/* What a failed call has done all the same. */
-enum engine_damage { DAMAGE_NONE, DAMAGE_DONE, DAMAGE_BLOCKED };
+/* What a failed call has done all the same; BOTH: what was to be left is in use as well. */
+enum engine_damage { DAMAGE_NONE, DAMAGE_DONE, DAMAGE_BLOCKED, DAMAGE_BOTH };
 
 struct engine_recording {
     unsigned count[ENGINE_CALLS];

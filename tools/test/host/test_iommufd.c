@@ -1424,6 +1424,31 @@ static void references_follow_what_a_broken_unit_did(void **state)
     assert_int_equal(destroy(ram_ioas), -NIDUS_EBUSY); /* the automatic HWPT is in use */
 }
 
+/* A unit that stopped answering in a replace may have both in its caches.  The test takes the old one's use away, which nidus never does. */
+static void what_a_broken_unit_may_still_have_is_in_use(void **state)
+{
+    uint32_t parent = new_parent(ram_ioas), a = new_nested(parent), b = new_nested(parent), automatic;
+    struct nested *nested = (struct nested *)object_get(context, a, OBJECT_NESTED);
+    struct paging *paging;
+
+    (void)state;
+    assert_int_equal(attach(device_id, a, NULL), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EIO, DAMAGE_BOTH);
+    assert_int_equal(attach(device_id, b, NULL), -NIDUS_EIO);
+    assert_int_equal(destroy(a), -NIDUS_EBUSY);
+    assert_int_equal(destroy(b), -NIDUS_EBUSY);
+    nested->object.users = nested->first.users = 0;
+    assert_int_equal(destroy(a), 0);
+
+    assert_int_equal(attach(device_id, ram_ioas, &automatic), 0);
+    engine_fail(ENGINE_ATTACH, 1, -NIDUS_EIO, DAMAGE_BOTH);
+    assert_int_equal(attach(device_id, b, NULL), -NIDUS_EIO);
+    assert_int_equal(destroy(automatic), -NIDUS_EBUSY);
+    paging = (struct paging *)object_get(context, automatic, OBJECT_PAGING);
+    paging->object.users = paging->domain.users = 0;
+    assert_int_equal(destroy(automatic), 0);
+}
+
 static void attach_checks(void **state)
 {
     struct nidus_vfio_attach a = { .argsz = 11, .pt_id = ram_ioas };
@@ -2326,6 +2351,7 @@ int main(void)
         TEST(hw_info_tells_the_width_of_pasids),
         TEST(a_device_is_fenced_when_the_engine_says_so),
         TEST(references_follow_what_a_broken_unit_did),
+        TEST(what_a_broken_unit_may_still_have_is_in_use),
         TEST(attach_checks),
         TEST(detach_of_what_is_not_attached_succeeds),
         TEST(invalidate_reaches_the_engine_in_order),
