@@ -391,7 +391,7 @@ static unsigned adapt(const struct device *d, struct transfer *t, bool *stale)
 
     if (ok && !*stale)
         return count;
-    if (*stale && (t->op == OP_COPY || t->len > STALE_BYTES || count > 1)) {
+    if (*stale) {
         uint32_t room = (uint32_t)(K4 - t->dst % K4);
 
         t->op = t->op == OP_COPY ? OP_FILL : t->op;

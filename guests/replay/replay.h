@@ -114,6 +114,8 @@ struct machine {
     uint32_t default_ioas;
     bool fresh;                 /* the first seed since the guest began */
     uint64_t cap, ecap;         /* registers of the unit */
+#define CAP_CM      (1ULL << 7)
+#define CAP_FS1GP   (1ULL << 56)
 #define ECAP_SMPWCS (1ULL << 48)
     bool errata;                /* the unit sets A and D through read-only mappings (772415) */
     struct device device[DEVICES];
