@@ -409,6 +409,36 @@ static unsigned adapt(const struct device *d, struct transfer *t, bool *stale)
     return ok ? count : 0;
 }
 
+/* Requests to FEEx_xxxxh (3.15): a write of one DWORD is an interrupt, and the device may raise none; all else is refused.  The index is recorded,
+ * but not with 20h, 25h and 29h (5.1.4.1). */
+static void some_interrupt(struct device *d)
+{
+    struct transfer t = { .op = percent(75) ? OP_FILL : OP_SUM, .len = 1u << below(4), .seed = below(UINT64_MAX) };
+    struct nidus_fault record[RECORDS];
+    unsigned count;
+
+    t.len = percent(70) ? 4 : t.len;
+    t.src = t.dst = (0xfee00000 | below(0x100000)) & ~(uint64_t)(t.len - 1);
+    tell(t.op == OP_FILL ? " fill" : " sum");
+    tell_hex(" at ", t.dst);
+    tell_hex(" length ", t.len);
+    port_transfer((unsigned)(d - m.device), &t);
+    tell_hex(" status ", t.status);
+    tell_hex(" done ", t.done);
+    count = read_faults(record);
+    if (t.status != (t.op == OP_FILL ? DST_ERROR : SRC_ERROR) || count != 1) {
+        wrong("an interrupt that is not refused, or not once: faults", count);
+        return;
+    }
+    tell_hex("; fault ", record[0].reason);
+    tell_hex(" device ", record[0].dev_id);
+    tell_hex(" stage ", record[0].stage);
+    if (record[0].reason == 0x21 || record[0].reason == 0x22)
+        tell_hex(" index ", record[0].addr >> 48);
+    if (record[0].stage != NIDUS_FAULT_STAGE_INTERRUPT || ((t.op == OP_SUM || t.len != 4) && record[0].reason != 0x29))
+        wrong("the fault of an interrupt request is", record[0].reason);
+}
+
 void some_dma(struct device *d)
 {
     struct transfer t = { 0 };
@@ -420,6 +450,10 @@ void some_dma(struct device *d)
     choose(d, &t);
     if (!expect_ring(d, &ring)) {
         blocked(d, &t, &ring);
+        return;
+    }
+    if (one_in(50)) {
+        some_interrupt(d);
         return;
     }
     count = adapt(d, &t, &stale);
