@@ -164,7 +164,7 @@ void space_allocs(void)
         *s = (struct space){ .live = true, .id = p.out_ioas_id, .offset = offsets[below(5)] };
         ring_tables_make(s);
         map_whole(s, PINNED, PINNED_PAGES * K4, READ | WRITE);
-        map_whole(s, TABLES, M2, percent(75) ? READ | WRITE : percent(75) ? READ : WRITE);
+        map_whole(s, TABLES, M2, percent(65) ? READ | WRITE : percent(80) ? READ : WRITE);
         for (unsigned n = 0; n < 6; n++)
             space_maps(s);
         return;
