@@ -56,37 +56,39 @@ static void tell_fault(const struct nidus_fault *f)
         tell_hex(" GPA ", f->gpa);
 }
 
-/*
- * Exactly one record, of this device and page.  Of the address, bits 63:48 need not be recorded (11.4.14: a unit may drop what is beyond
- * its widest address), so nidus may not know them of an address that is not canonical: they are not compared then.
- */
+/* A unit need not record bits of an address that are beyond its widest table (11.4.7.6), so of an address that is refused for them they
+ * are not compared. */
+static uint64_t recorded(uint64_t address, uint8_t reason)
+{
+    bool beyond = reason == 0x80 || reason == 0x84;
+
+    return address & ~(K4 - 1) & (beyond ? (1ULL << 48) - 1 : UINT64_MAX);
+}
+
+/* Exactly one record, of this device and page, for a reason that is allowed. */
 static void fault_of(const struct device *d, uint64_t address, bool write, const struct outcomes *allowed, bool settled)
 {
-    struct nidus_fault record[RECORDS];
+    struct nidus_fault record[RECORDS], *f = &record[0];
     unsigned count = read_faults(record);
-    uint64_t differs = count ? (record[0].addr ^ address) & ~(K4 - 1) : 0;
-    bool found = false;
+    bool found = allowed->many;
 
     if (count != 1) {
         wrong("a transfer failed, and the number of fault records is", count);
         return;
     }
-    if (record[0].reason == 0x80 || record[0].reason == 0x84)
-        differs &= (1ULL << 48) - 1;
-    if (record[0].dev_id != d->id || differs || (record[0].access == NIDUS_FAULT_WRITE) != write)
-        wrong("the fault is not of this transfer, its address is", record[0].addr);
+    f->addr = recorded(f->addr, f->reason);
+    if (f->dev_id != d->id || f->addr != recorded(address, f->reason) || (f->access == NIDUS_FAULT_WRITE) != write)
+        wrong("the fault is not of this transfer, its address is", f->addr);
     for (unsigned i = 0; i < allowed->count; i++)
-        found |= allowed->one[i].reason == record[0].reason;
-    if (!found && !allowed->many)
-        wrong("this fault is not what the tables say:", record[0].reason);
-    if (record[0].reason == 0x80 || record[0].reason == 0x84)
-        record[0].addr &= (1ULL << 48) - 1;
+        found |= allowed->one[i].reason == f->reason;
+    if (!found)
+        wrong("this fault is not what the tables say:", f->reason);
     if (settled && allowed->choice)
         tell_choice(allowed);
     else if (settled)
-        tell_fault(&record[0]);
+        tell_fault(f);
     else
-        aside_hex(" fault ", record[0].reason);
+        aside_hex(" fault ", f->reason);
 }
 
 /* The ring --------------------------------------------------------------------------------------------- */

@@ -92,7 +92,9 @@ static int64_t call_unmap(const struct space *s, uint64_t iova, uint64_t length,
 /* What an IOAS begins with. */
 static void map_whole(struct space *s, uint64_t gpa, uint64_t length, unsigned rights)
 {
-    struct area a = { .iova = gpa + s->offset, .length = length, .gpa = gpa, .read = rights & READ, .write = rights & WRITE, .pinned = gpa == PINNED };
+    struct area a = {
+        .iova = gpa + s->offset, .length = length, .gpa = gpa, .read = rights & READ, .write = rights & WRITE, .pinned = gpa == PINNED,
+    };
 
     if (call_map(s, &a, true) == 0)
         s->area[s->areas++] = a;

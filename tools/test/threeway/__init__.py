@@ -23,7 +23,7 @@ BEFORE = 3                      # steps that are shown before the one that diffe
 # The registers of QEMU's unit, and bits of them.
 CAP, ECAP = 0x81d2008c222f0606, 0x3e80084f00fcb
 CM, FS1GP = 1 << 7, 1 << 56
-SC, SSADS, SMPWCS, RPS = 1 << 7, 1 << 45, 1 << 48, 1 << 49
+C, SC, SSADS, SMPWCS, RPS = 1 << 0, 1 << 7, 1 << 45, 1 << 48, 1 << 49
 
 
 @dataclasses.dataclass
@@ -46,7 +46,7 @@ CHECKS = [
     # A and D are set through read-only mappings; nidus is told not to mind.
     Check("erratum", 15, 18, {"x-errata-772415": "on"}, ("--errata",), "errata"),
     # Walks that do not snoop set no flags: fault 90h.
-    Check("unsnooped", 19, 22, {"x-smpwcs": "off", "snoop-control": "off"}, ("--ecap", hex(ECAP & ~(SMPWCS | SSADS | SC)))),
+    Check("unsnooped", 19, 22, {"x-coherent": "off", "x-smpwcs": "off", "snoop-control": "off"}, ("--ecap", hex(ECAP & ~(C | SMPWCS | SSADS | SC)))),
     Check("small", 23, 24, {"fs1gp": "off", "x-ssads": "off", "x-rps": "off"}, ("--ecap", hex(ECAP & ~(SSADS | RPS)), "--cap", hex(CAP & ~FS1GP))),
     # What is absent may be remembered.
     Check("caching", 25, 28, {"caching-mode": "on"}, ("--cap", hex(CAP | CM))),
