@@ -6,7 +6,6 @@
  */
 #include "guests/replay/replay.h"
 
-#define CAP_FS1GP     (1ULL << 56)
 #define ADDRESS_WIDTH 48u       /* of the unit, and of the second stage */
 
 struct question {
@@ -156,20 +155,43 @@ static void table(struct question *q, unsigned level, uint64_t iova, struct righ
     }
 }
 
+static void follow(struct question *q)
+{
+    if (!q->hwpt)
+        fault(q, 0x59);
+    else if (q->hwpt->nested && !is_canonical(q->address))
+        fault(q, 0x80);
+    else if (q->hwpt->nested)
+        table(q, 4, q->hwpt->tree->top + q->hwpt->tree->space->offset, (struct rights){ true, true });
+    else if (q->address >> ADDRESS_WIDTH)
+        fault(q, 0x84);
+    else
+        last_page(q, q->hwpt->space, q->address);
+}
+
+/* With CM a unit may remember from a read that the second stage has no such page, and say so to a write that lacks rights as well (6.1). */
+static void absent_to_a_read(struct question *written)
+{
+    struct outcomes read = { 0 };
+    struct question q = *written;
+
+    q.write = false;
+    q.out = &read;
+    follow(&q);
+    for (unsigned i = 0; i < read.count; i++)
+        if (read.one[i].reason == 0x79 && written->out->one[0].reason != 0x79) {
+            fault(written, 0x79);
+            written->out->choice = true;
+        }
+}
+
 void expect(const struct device *d, uint64_t address, bool write, bool no_stale, struct outcomes *out)
 {
     struct question q = { .hwpt = d->hwpt, .address = address, .write = write, .no_stale = no_stale, .out = out };
 
     out->count = out->marks = 0;
     out->many = out->stale = out->choice = false;
-    if (!q.hwpt)
-        fault(&q, 0x59);
-    else if (q.hwpt->nested && !is_canonical(address))
-        fault(&q, 0x80);
-    else if (q.hwpt->nested)
-        table(&q, 4, q.hwpt->tree->top + q.hwpt->tree->space->offset, (struct rights){ true, true });
-    else if (address >> ADDRESS_WIDTH)
-        fault(&q, 0x84);
-    else
-        last_page(&q, q.hwpt->space, address);
+    follow(&q);
+    if (write && m.cap & CAP_CM)
+        absent_to_a_read(&q);
 }

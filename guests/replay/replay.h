@@ -114,6 +114,8 @@ struct machine {
     uint32_t default_ioas;
     bool fresh;                 /* the first seed since the guest began */
     uint64_t cap, ecap;         /* registers of the unit */
+#define CAP_CM      (1ULL << 7)
+#define CAP_FS1GP   (1ULL << 56)
 #define ECAP_SMPWCS (1ULL << 48)
     bool errata;                /* the unit sets A and D through read-only mappings (772415) */
     struct device device[DEVICES];
@@ -155,8 +157,8 @@ uint64_t below(uint64_t n);
 static inline bool one_in(unsigned n) { return below(n) == 0; }
 static inline bool percent(unsigned p) { return below(100) < p; }
 
-/* Plays a seed.  m.device[].id, m.default_ioas, m.fresh, m.errata, m.cap, m.ecap are set.  Steps from show_first to show_last are printed in full.  Gives the number
- * of results that were wrong, and ends with the first step that has any. */
+/* Plays a seed.  m.device[].id, m.default_ioas, m.fresh, m.errata, m.cap, m.ecap are set.  Steps from show_first to show_last are printed in
+ * full.  Ends with the first step that has a wrong result; gives their number. */
 unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_last);
 
 /* output.c ------------------------------------------------------------------------------------------------------- */

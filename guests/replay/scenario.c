@@ -116,8 +116,9 @@ static void begin(void)
     for (unsigned i = 0; i < DEVICES; i++)
         hwpt_detaches(&m.device[i]);
     space_adopt_ram(&m.space[0]);
-    space_allocs();
-    for (unsigned n = 0; n < 9; n++)
+    for (unsigned n = 1; n < SPACES; n++)
+        space_allocs();
+    for (unsigned n = 0; n < 11; n++)
         hwpt_allocs();
     for (unsigned i = 0; i < DEVICES; i++)
         hwpt_attaches(&m.device[i]);

@@ -92,7 +92,9 @@ static int64_t call_unmap(const struct space *s, uint64_t iova, uint64_t length,
 /* What an IOAS begins with. */
 static void map_whole(struct space *s, uint64_t gpa, uint64_t length, unsigned rights)
 {
-    struct area a = { .iova = gpa + s->offset, .length = length, .gpa = gpa, .read = rights & READ, .write = rights & WRITE, .pinned = gpa == PINNED };
+    struct area a = {
+        .iova = gpa + s->offset, .length = length, .gpa = gpa, .read = rights & READ, .write = rights & WRITE, .pinned = gpa == PINNED,
+    };
 
     if (call_map(s, &a, true) == 0)
         s->area[s->areas++] = a;
@@ -164,7 +166,7 @@ void space_allocs(void)
         *s = (struct space){ .live = true, .id = p.out_ioas_id, .offset = offsets[below(5)] };
         ring_tables_make(s);
         map_whole(s, PINNED, PINNED_PAGES * K4, READ | WRITE);
-        map_whole(s, TABLES, M2, percent(75) ? READ | WRITE : percent(75) ? READ : WRITE);
+        map_whole(s, TABLES, M2, percent(65) ? READ | WRITE : percent(80) ? READ : WRITE);
         for (unsigned n = 0; n < 6; n++)
             space_maps(s);
         return;
@@ -292,12 +294,28 @@ static bool hits_pinned(const struct space *s, uint64_t first, uint64_t length)
     return false;
 }
 
+/* Everything goes, and at once comes back what an IOAS cannot be without. */
+static void unmap_all(struct space *s)
+{
+    uint64_t unmapped;
+
+    if (call_unmap(s, 0, UINT64_MAX, &unmapped) != 0)
+        wrong("IOAS_UNMAP of everything", s->id);
+    s->areas = 0;
+    map_whole(s, PINNED, PINNED_PAGES * K4, READ | WRITE);
+    map_whole(s, TABLES, M2, READ | WRITE);
+}
+
 void space_unmaps(struct space *s)
 {
     const struct area *a = &s->area[below(s->areas)];
     uint64_t first = a->iova, length = a->length;
 
     tell("unmap");
+    if (s != m.space && one_in(20)) {
+        unmap_all(s);
+        return;
+    }
     if (a->gpa >= TABLES && a->gpa < TABLES + M2 && percent(50)) /* most of the time there is something to be walked */
         return;
     if (one_in(10)) /* more than the area, or a part, which is refused */

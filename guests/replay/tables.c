@@ -98,7 +98,7 @@ void stale_done(struct hwpt *h, uint64_t first, uint64_t last, bool leaf_only)
             continue;
         if (first <= s->first && last >= s->last) {
             h->stale[i] = h->stale[--h->stales];
-        } else if (s->dones < 4) {
+        } else if (s->dones < 4 && !s->leaf) { /* of a large page a part is not enough: 6.5.3.3 */
             s->done[s->dones].first = first;
             s->done[s->dones++].last = last;
         }

@@ -20,7 +20,10 @@ STEPS = 5000
 FREE = (1, 2)                   # the model once more, evicting and reordering by these seeds
 BEFORE = 3                      # steps that are shown before the one that differs
 
-SMPWCS, SSADS, RPS, SC, FS1GP = 1 << 48, 1 << 45, 1 << 49, 1 << 7, 1 << 56
+# The registers of QEMU's unit, and bits of them.
+CAP, ECAP = 0x81d2008c222f0606, 0x3e80084f00fcb
+CM, FS1GP = 1 << 7, 1 << 56
+C, SC, SSADS, SMPWCS, RPS = 1 << 0, 1 << 7, 1 << 45, 1 << 48, 1 << 49
 
 
 @dataclasses.dataclass
@@ -43,8 +46,10 @@ CHECKS = [
     # A and D are set through read-only mappings; nidus is told not to mind.
     Check("erratum", 15, 18, {"x-errata-772415": "on"}, ("--errata",), "errata"),
     # Walks that do not snoop set no flags: fault 90h.
-    Check("unsnooped", 19, 22, {"x-smpwcs": "off", "snoop-control": "off"}, ("--without-ecap", hex(SMPWCS | SSADS | SC))),
-    Check("small", 23, 24, {"fs1gp": "off", "x-ssads": "off", "x-rps": "off"}, ("--without-ecap", hex(SSADS | RPS), "--without-cap", hex(FS1GP))),
+    Check("unsnooped", 19, 22, {"x-coherent": "off", "x-smpwcs": "off", "snoop-control": "off"}, ("--ecap", hex(ECAP & ~(C | SMPWCS | SSADS | SC)))),
+    Check("small", 23, 24, {"fs1gp": "off", "x-ssads": "off", "x-rps": "off"}, ("--ecap", hex(ECAP & ~(SSADS | RPS)), "--cap", hex(CAP & ~FS1GP))),
+    # What is absent may be remembered.
+    Check("caching", 25, 28, {"caching-mode": "on"}, ("--cap", hex(CAP | CM))),
 ]
 
 

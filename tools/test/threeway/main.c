@@ -16,7 +16,7 @@ typedef unsigned long long ull;
 
 static struct {
     unsigned long first, last, steps, show_first, show_last;
-    uint64_t cap, ecap;         /* bits of the preset that are not there */
+    uint64_t cap, ecap;         /* of the unit, if not those of the preset */
     uint64_t free_seed;
     bool errata, free;
 } option = { .first = 1, .last = 1, .steps = 5000, .show_first = 1 };
@@ -75,8 +75,8 @@ static struct model *machine_start(void)
 
     host_reset();
     preset = *model_preset("qemu");
-    preset.cap &= ~option.cap;
-    preset.ecap &= ~option.ecap;
+    preset.cap = option.cap ? option.cap : preset.cap;
+    preset.ecap = option.ecap ? option.ecap : preset.ecap;
     model = model_host_new(option.free_seed);
     unit = model_host_unit(model, &preset, UNIT_BASE);
     model_set_freedom(model, option.free ? &freedom : &model_calm);
@@ -121,9 +121,9 @@ static unsigned play_all(void)
 static void usage(void)
 {
     fprintf(stderr,
-            "usage: threeway [--seeds A-B] [--steps N] [--show A-B] [--errata] [--without-cap BITS] [--without-ecap BITS] [--free SEED]\n"
+            "usage: threeway [--seeds A-B] [--steps N] [--show A-B] [--errata] [--cap VALUE] [--ecap VALUE] [--free SEED]\n"
             "Random scenarios on the VT-d engine and the model of the hardware, as guests/replay plays them in QEMU.  --show: these steps in\n"
-            "full.  --without-…: bits that the unit's capabilities lack.  --free: the model evicts, delays and reorders, by that seed.\n");
+            "full.  --cap, --ecap: the unit, if it is not QEMU's as it is.  --free: the model evicts, delays and reorders, by that seed.\n");
     exit(2);
 }
 
@@ -141,9 +141,9 @@ static void parse_range(const char *text, unsigned long *first, unsigned long *l
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "seeds", required_argument, NULL, 's' },        { "steps", required_argument, NULL, 'n' }, { "show", required_argument, NULL, 'v' },
-        { "errata", no_argument, NULL, 'e' },             { "free", required_argument, NULL, 'f' },  { "without-cap", required_argument, NULL, 'c' },
-        { "without-ecap", required_argument, NULL, 'x' }, { 0 },
+        { "seeds", required_argument, NULL, 's' }, { "steps", required_argument, NULL, 'n' }, { "show", required_argument, NULL, 'v' },
+        { "errata", no_argument, NULL, 'e' },      { "free", required_argument, NULL, 'f' },  { "cap", required_argument, NULL, 'c' },
+        { "ecap", required_argument, NULL, 'x' },  { 0 },
     };
     int c;
 
