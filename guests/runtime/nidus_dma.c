@@ -22,6 +22,16 @@
 #define NDMA_TAIL       0x24
 #define NDMA_ERROR_ADDR 0x30
 #define NDMA_BYTES      0x38
+#define NDMA_FEATURES   0x40
+#define NDMA_PAGE_TIMEOUT      0x44
+#define NDMA_PAGE_GROUP        0x48
+#define NDMA_TLB_VALID         0x4c
+#define NDMA_TLB_HITS          0x50
+#define NDMA_TLB_MISSES        0x54
+#define NDMA_TLB_INVALIDATIONS 0x58
+#define NDMA_PAGE_REQUESTS     0x5c
+#define NDMA_PAGE_RESPONSES    0x60
+#define NDMA_COMPLETION        0x64
 #define NDMA_TIMEOUT_MS 5000
 
 bool ndma_open(struct ndma *d, const struct nidus_guest_device *device)
@@ -30,8 +40,9 @@ bool ndma_open(struct ndma *d, const struct nidus_guest_device *device)
 
     d->device = device;
     d->registers = pci_map_bar(device, 0);
-    if (!d->registers || mmio_read32(d->registers, NDMA_ID) != NDMA_ID_VALUE || mmio_read32(d->registers, NDMA_VERSION) != 1)
+    if (!d->registers || mmio_read32(d->registers, NDMA_ID) != NDMA_ID_VALUE || mmio_read32(d->registers, NDMA_VERSION) != 2)
         return false;
+    d->features = mmio_read32(d->registers, NDMA_FEATURES);
     d->ring = frames_alloc(FRAME_SIZE, FRAME_SIZE);
     return d->ring != NULL;
 }
@@ -84,7 +95,7 @@ enum ndma_status ndma_wait(struct ndma *d, const volatile struct ndma_descriptor
     bool ended = wait_until(has_ended, &w, NDMA_TIMEOUT_MS);
 
     if (place->status != NDMA_PENDING)
-        return place->status;
+        return place->status & 0xff;
     return ended ? NDMA_RING_ERROR : NDMA_TIMEOUT;
 }
 
@@ -123,6 +134,50 @@ const char *ndma_status_name(enum ndma_status status)
     case NDMA_TIMEOUT: return "nothing within 5 s";
     }
     return "an unknown status";
+}
+
+enum ndma_reason ndma_reason(const volatile struct ndma_descriptor *descriptor)
+{
+    return descriptor->status >> 8 & 0xff;
+}
+
+const char *ndma_reason_name(enum ndma_reason reason)
+{
+    switch (reason) {
+    case NDMA_REASON_ACCESS: return "the access failed";
+    case NDMA_REASON_DISABLED: return "a capability is not enabled";
+    case NDMA_REASON_UR: return "translation: Unsupported Request";
+    case NDMA_REASON_CA: return "translation: Completer Abort";
+    case NDMA_REASON_PERMISSION: return "translation: no permission";
+    case NDMA_REASON_TRANSLATED: return "the translated access failed";
+    case NDMA_REASON_INVALID: return "page response: Invalid Request";
+    case NDMA_REASON_FAILURE: return "page response: Response Failure";
+    case NDMA_REASON_TIMEOUT: return "no page response in time";
+    }
+    return "an unknown reason";
+}
+
+void ndma_set_page_requests(struct ndma *d, uint32_t timeout_ms, unsigned group)
+{
+    mmio_write32(d->registers, NDMA_PAGE_TIMEOUT, timeout_ms);
+    mmio_write32(d->registers, NDMA_PAGE_GROUP, group);
+}
+
+struct ndma_counters ndma_counters(struct ndma *d)
+{
+    return (struct ndma_counters){
+        .tlb_valid = mmio_read32(d->registers, NDMA_TLB_VALID),
+        .tlb_hits = mmio_read32(d->registers, NDMA_TLB_HITS),
+        .tlb_misses = mmio_read32(d->registers, NDMA_TLB_MISSES),
+        .tlb_invalidations = mmio_read32(d->registers, NDMA_TLB_INVALIDATIONS),
+        .page_requests = mmio_read32(d->registers, NDMA_PAGE_REQUESTS),
+        .page_responses = mmio_read32(d->registers, NDMA_PAGE_RESPONSES),
+    };
+}
+
+uint32_t ndma_completion(struct ndma *d)
+{
+    return mmio_read32(d->registers, NDMA_COMPLETION);
 }
 
 static uint64_t pattern_word(uint64_t seed, uint64_t i)

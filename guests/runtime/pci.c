@@ -6,6 +6,8 @@
 #include "guests/runtime/frames.h"
 #include "guests/runtime/paging.h"
 
+#define PCI_EXTENDED_CONFIG 0x100u
+
 const struct nidus_guest_device *pci_find(uint16_t vendor, uint16_t device, unsigned index)
 {
     for (unsigned i = 0; i < guest_info->device_count; i++) {
@@ -31,6 +33,20 @@ int pci_config_write(const struct nidus_guest_device *device, uint16_t offset, u
     struct nidus_pci_config call = { .size = sizeof(call), .offset = offset, .width = width, .value = value };
 
     return nidus_call(NIDUS_CALL_PCI_CONFIG_WRITE, &call, device->id);
+}
+
+uint16_t pci_extended_capability(const struct nidus_guest_device *device, uint16_t id)
+{
+    uint32_t header;
+
+    /* Every header has room of its own in the 960 dwords: a longer list is a loop. */
+    for (uint16_t at = PCI_EXTENDED_CONFIG, steps = 0; at >= PCI_EXTENDED_CONFIG && steps < 960; at = header >> 20 & ~3u, steps++) {
+        if (pci_config_read(device, at, 4, &header) || !header)
+            return 0;
+        if ((header & 0xffff) == id)
+            return at;
+    }
+    return 0;
 }
 
 int pci_enable(const struct nidus_guest_device *device)

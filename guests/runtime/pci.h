@@ -18,6 +18,13 @@ const struct nidus_guest_device *pci_find(uint16_t vendor, uint16_t device, unsi
 int pci_config_read(const struct nidus_guest_device *device, uint16_t offset, uint16_t width, uint32_t *value);
 int pci_config_write(const struct nidus_guest_device *device, uint16_t offset, uint16_t width, uint32_t value);
 
+#define PCI_CAP_ATS   0x0fu
+#define PCI_CAP_PRI   0x13u
+#define PCI_CAP_PASID 0x1bu
+
+/* Where its extended capability with this id is; 0: it has none.  nidus keeps the switches of ATS, PRI and PASID to itself. */
+uint16_t pci_extended_capability(const struct nidus_guest_device *device, uint16_t id);
+
 /* Sets Bus Master and memory decoding.  (nidus sets Bus Master itself when the device is attached.) */
 int pci_enable(const struct nidus_guest_device *device);
 
