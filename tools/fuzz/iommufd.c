@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommu/unit.h"
 #include "tools/test/property/property.h"
 
 #define OPERATIONS   300u
@@ -37,6 +38,7 @@ static unsigned recents;
 static uint32_t chance;         /* of what happens within calls: it takes no input, so that a store more does not change what follows */
 static bool wrote;              /* a device wrote to memory during the call */
 static bool trace;
+static bool deaf;               /* a device does not answer invalidations of its TLB */
 static struct {                 /* ids that a guest has seen of each kind, the latest at [seen - 1] */
     uint32_t id[KNOWN];
     unsigned seen;
@@ -175,8 +177,10 @@ static void request(struct device_ *d, uint32_t pasid, enum model_access access,
 {
     struct model_request r = { .source_id = d->source_id, .with_pasid = pasid, .pasid = pasid, .access = access };
     uint64_t data = 0x1122334455667788;
-    struct model_result result = model_dma(m.unit[d->unit].model, &r, address, &data, size);
-    if (result.outcome == MODEL_FAULT)
+    struct model_unit *unit = m.unit[d->unit].model;
+    bool by_tlb = d->ats && address / 8 % 2;
+    struct model_result result = by_tlb ? model_dma_ats(unit, &r, address, &data, size) : model_dma(unit, &r, address, &data, size);
+    if (result.outcome == MODEL_FAULT || (by_tlb && result.outcome == MODEL_RECOVERABLE))
         return;
     wrote |= access != MODEL_READ;
     if (result.outcome != MODEL_DONE)
@@ -195,13 +199,35 @@ static void dma(struct device_ *d, uint64_t address)
     uint32_t pasid = some_pasid();
     enum model_access access = (enum model_access)below(3);
     unsigned size = access == MODEL_ATOMIC ? 4 : (unsigned)below(access == MODEL_READ ? 9 : 8) + (access != MODEL_READ);
-    address &= ~7ULL;
+    address = (address & ~15ULL) + 8 * below(2);
     note("DMA of %04llx: PASID %llu, access %llu, address 0x%llx, %llu bytes", d->source_id, pasid, access, address, size);
     if (address >> 20 != 0xfee)
         request(d, pasid, access, address, size);
 }
 
-/* What no device may do: it has no ATS and no interrupts, and may not name the PASID of requests without. */
+/* What nidus knows of it; NULL: it is nobody's. */
+static struct device *device_of(const struct device_ *d)
+{
+    for (const struct unit *u = units; u; u = u->next)
+        if (u->base == UNIT_BASE + d->unit * K4)
+            return unit_device(u, d->source_id);
+    return NULL;
+}
+
+/* May the device send translated requests?  Not when it left an invalidation without an answer. */
+static bool sends_translated(const struct device_ *d)
+{
+    const struct device *dev = device_of(d);
+    return dev && dev->tlb.wanted;
+}
+
+static bool sends_page_requests(const struct device_ *d)
+{
+    const struct device *dev = device_of(d);
+    return dev && dev->tlb.requests;
+}
+
+/* What no device may do: most have no ATS, none has interrupts, or may name the PASID of requests without. */
 static void forbidden(struct device_ *d)
 {
     struct model_unit *unit = m.unit[d->unit].model;
@@ -215,12 +241,12 @@ static void forbidden(struct device_ *d)
     bool done = false;
     note("device %04llx: forbidden request %llu, address 0x%llx, with PASID %llu", d->source_id, kind, address, r.with_pasid);
     switch (kind) {
-    case 0: done = model_dma_translated(unit, &r, address, &data, 4).outcome != MODEL_FAULT; break;
+    case 0: done = !sends_translated(d) && model_dma_translated(unit, &r, address, &data, 4).outcome != MODEL_FAULT; break;
     case 1: /* an answer may come from the IOTLB, which knows no DTE: what it says, the device may not use as translated */
         t = model_translate(unit, &r, address);
         done = t.status == MODEL_SUCCESS && (t.read || t.write) && !t.untranslated_only && !is_guests(d->guest, t.address);
         break;
-    case 2: done = model_page_request(unit, &pr) == MODEL_PAGE_QUEUED; break;
+    case 2: done = model_page_request(unit, &pr) == MODEL_PAGE_QUEUED && !sends_page_requests(d); break;
     default: done = model_interrupt(unit, d->source_id, 0xfee00000 | (address & 0xffffc), data, &interrupt).outcome != MODEL_FAULT; break;
     }
     if (r.with_pasid && address >> 20 != 0xfee)
@@ -238,7 +264,7 @@ void dma_within_call(void)
     if (chance >> 29 && !m.no_dma)
         return;
     m.in_call = false;
-    request(d, chance >> 5 & 3 ? 0 : 1, chance >> 27 & 1 ? MODEL_READ : MODEL_WRITE, recent[chance >> 24 & 7] + (chance >> 8 & 3) * K4, 4);
+    request(d, chance >> 5 & 3 ? 0 : 1, chance >> 27 & 1 ? MODEL_READ : MODEL_WRITE, recent[chance >> 24 & 7] + (chance >> 8 & 3) * K4 + (chance >> 4 & 8), 4);
     m.in_call = true;
 }
 
@@ -285,7 +311,7 @@ static void check_result(uint64_t nr, int64_t result)
     for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
         if (result == -errors[i])
             return;
-    if (result != -NIDUS_EIO || !m.broken)
+    if (result != -NIDUS_EIO || !(m.broken || deaf))
         fails("call 0x%llx ended with %lld", (ull)nr, (long long)result);
 }
 
@@ -502,10 +528,29 @@ static void paused(void)
         host_time_advance(10000000);
 }
 
+/* A device with a TLB falls silent, or answers again, or may ask for pages, or no more. */
+static void tlb_of(struct device_ *d)
+{
+    struct device *dev = device_of(d);
+    unsigned what = (unsigned)below(4);
+    if (!d->ats || !dev)
+        return;
+    note("TLB of device %04llx: %llu", d->source_id, what);
+    if (what < 2) {
+        deaf |= what;
+        model_device_silent(m.unit[d->unit].model, d->source_id, what);
+        return;
+    }
+    m.in_call = true;
+    engine_page_requests(dev, what == 2);
+    m.in_call = false;
+}
+
 static void surroundings(struct guest_ *g)
 {
     struct model_unit *unit = m.unit[below(m.units)].model;
-    switch (below(8)) {
+    struct device_ *d = &m.device[below(m.devices)];
+    switch (below(9)) {
     case 0: host_fail_allocation(1 + (unsigned)below(16)); break;
     case 1: model_run(m.model, (unsigned)below(64)); break;
     case 2: iommu_poll(); break;
@@ -525,7 +570,12 @@ static void surroundings(struct guest_ *g)
             model_fail_fetch(unit, 1 + (unsigned)below(8));
         note("a unit breaks");
         break;
-    default: forbidden(&m.device[below(m.devices)]); break;
+    case 6:
+        for (unsigned i = 0; i < m.devices && !d->ats; i++)
+            d = &m.device[i];
+        tlb_of(d);
+        break;
+    default: forbidden(d); break;
     }
 }
 
@@ -558,8 +608,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     left = size;
     recents = 0;
     memset(recent, 0, sizeof recent);
+    deaf = false;
     chance = (uint32_t)below(0x10000);
-    machine_start(chance, 1 + (unsigned)below(3));
+    machine_start(chance, 1 + (unsigned)below(3), below(2));
     machine_pause = host_pause_hook;
     host_pause_hook = paused;
     for (unsigned i = 0; left && i < OPERATIONS; i++)

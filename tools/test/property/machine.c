@@ -8,8 +8,6 @@
 
 struct machine m;
 
-#define UNIT_BASE 0xfed90000ULL
-
 /* Units ------------------------------------------------------------------------------------------------ */
 
 static void change(struct unit_ *u, uint64_t *reg, uint64_t mask, uint64_t value, const char *name)
@@ -101,7 +99,9 @@ static void guest_starts(struct guest_ *g)
         d->leaving = true; /* on its way in */
         d->assigned = true;
         m.in_call = true;
-        if (!iommu_assign(g->context, 0, d->source_id, &(struct iommu_device_policy){ 0 }, &d->id, reason))
+        const struct iommu_device_policy policy = { .ats = d->ats ? IOMMU_ATS_TRUST : IOMMU_ATS_OFF };
+
+        if (!iommu_assign(g->context, 0, d->source_id, &policy, &d->id, reason))
             fails("device %04x is refused: %s", d->source_id, reason);
         m.in_call = false;
         d->leaving = false;
@@ -162,7 +162,16 @@ static void add_pasids(struct host_function *f)
     f->config[0x105] = one_in(2) ? 20 : 8;
 }
 
-static void choose_devices(void)
+/* Extended capability 0Fh: ATS, behind the other, or what stands for it; and 13h, PRI. */
+static void add_ats(struct host_function *f)
+{
+    f->config[0x103] = 0x14;
+    f->config[0x140] = 0x0f;
+    f->config[0x143] = 0x15;
+    f->config[0x150] = 0x13;
+}
+
+static void choose_devices(bool ats)
 {
     static const uint32_t pasids[USES] = { 0, 1, 2, 199 };
     static const uint16_t ids[DEVICES] = { 0x0010, 0x0098, 0x0100, 0x01ff, 0x8008, 0xfff8, 0x0011, 0x4080 };
@@ -178,11 +187,17 @@ static void choose_devices(void)
         host_function_add(0, ids[i]);
         if (m.device[i].pasids)
             add_pasids(host_function(0, ids[i]));
+        m.device[i].ats = ats && m.unit[m.device[i].unit].preset.ecap & BIT(2) && one_in(2);
+        if (m.device[i].ats)
+            add_ats(host_function(0, ids[i]));
     }
 }
 
+/* … and behind what the model says, that ATS may be used below all ports. */
 static const void *dmar(uint32_t *length)
 {
+    static const uint8_t atsr[] = { 2, 0, 8, 0, 1, 0, 0, 0 };
+    static uint8_t table[4096];
     static uint16_t scope[UNITS][DEVICES + 1];
     const uint16_t *scopes[UNITS];
 
@@ -195,7 +210,11 @@ static const void *dmar(uint32_t *length)
         scope[u][count] = 0xffff;
         scopes[u] = scope[u];
     }
-    return model_host_dmar(m.model, scopes, length);
+    memcpy(table, model_host_dmar(m.model, scopes, length), sizeof table - sizeof atsr);
+    memcpy(table + *length, atsr, sizeof atsr);
+    *length += sizeof atsr;
+    memcpy(table + 4, length, sizeof *length);
+    return table;
 }
 
 static void (*model_hook)(volatile void *entry, unsigned bytes);
@@ -215,7 +234,7 @@ static void paused(void)
         dma_within_call();
 }
 
-void machine_start(uint64_t seed, unsigned units)
+void machine_start(uint64_t seed, unsigned units, bool ats)
 {
     const void *table;
     uint32_t length;
@@ -236,7 +255,7 @@ void machine_start(uint64_t seed, unsigned units)
     m.guests = 1 + (unsigned)below(GUESTS);
     for (unsigned i = 0; i < m.guests; i++)
         guest_memory(&m.guest[i], i);
-    choose_devices();
+    choose_devices(ats);
     table = dmar(&length);
     iommu_init(table, length, m.errata ? IOMMU_ERRATA_ON : IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     if (iommu_unavailable())

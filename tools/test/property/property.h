@@ -40,6 +40,7 @@ typedef unsigned long long ull;
 #define HUGE_DATA     0x100000000ULL /* of one guest: enough for a leaf of 1 GiB */
 #define HUGE_BYTES    (2 * G1)
 
+#define UNIT_BASE 0xfed90000ULL /* registers, page by page */
 #define UNITS   5u
 #define GUESTS  3u
 #define DEVICES 8u
@@ -121,6 +122,7 @@ struct device_ {
     uint32_t id;
     bool assigned;
     bool pasids;                /* it sends some, and its unit knows them */
+    bool ats;                   /* it has a TLB of its own */
     struct use use[USES];
     bool leaving;               /* it is on its way to the guest, or away from it */
     uint8_t faults[32];         /* a bit for each reason that it got since the guest read its faults */
@@ -181,7 +183,8 @@ void require_no_violation(void);
 
 /* machine.c -------------------------------------------------------------------------------------------- */
 
-void machine_start(uint64_t seed, unsigned units);
+/* ats: some devices have a TLB of their own, and may use it. */
+void machine_start(uint64_t seed, unsigned units, bool ats);
 void machine_stop(void);
 /* A guest ends and comes back. */
 void restart_guest(struct guest_ *g);
