@@ -18,8 +18,8 @@ static void domain_forget(const struct iommu_context *c, struct domain *d, uint6
     int error = engine_domain_unmap(d, iova, length);
 
     if (error != 0)
-        platform_log("guest %s: IOVA 0x%llx to 0x%llx stays mapped after a failed call (error %d)", platform_guest_name(c->guest),
-                     (unsigned long long)iova, (unsigned long long)(iova + length - 1), -error);
+        platform_guest_log(c->guest, "IOVA 0x%llx to 0x%llx stays mapped after a failed call (error %d)", (unsigned long long)iova,
+                           (unsigned long long)(iova + length - 1), -error);
 }
 
 /* One area in one domain; nothing of it when that fails. */

@@ -2,6 +2,7 @@
 #include "iommu/unit.h"
 
 #include "iommu/errata.h"
+#include "iommu/fault.h"
 #include "iommu/registers.h"
 #include "iommu/remap.h"
 #include "iommu/rmrr.h"
@@ -66,7 +67,8 @@ int unit_did_alloc(struct unit *u)
             return (int)did;
         }
     }
-    unit_log(u, "all %u domain ids are in use", unit_dids(u));
+    if (fault_may_print(u)) /* a guest may ask for one again and again */
+        unit_log(u, "all %u domain ids are in use", unit_dids(u));
     return -NIDUS_ENOSPC;
 }
 
