@@ -14,7 +14,7 @@ import re
 import subprocess
 
 import boot
-import machine
+import mutation
 
 STEPS = 5000
 FREE = (1, 2)                   # the model once more, evicting and reordering by these seeds
@@ -64,12 +64,12 @@ def words(first, last, steps, show):
     return {"seeds": seeds, "steps": str(steps), **({"show": f"{show[0]}-{show[1]}"} if show else {})}
 
 
-def play_in_qemu(check, first, last, steps=STEPS, show=None):
+def play_in_qemu(check, first, last, steps=STEPS, show=None, efi="nidus.efi"):
     """The guest's lines, and what went wrong with the boot or ""."""
     args = " ".join([f"{k}={v}" for k, v in words(first, last, steps, show).items()] + ([check.args] if check.args else []))
     slots = ("04.0", "05.0", "06.0")
     scenario = boot.Scenario(
-        f"threeway-{check.name}" + ("-again" if show else ""), guests=("replay",), timeout=400,
+        f"threeway-{check.name}" + ("-again" if show else ""), guests=("replay",), timeout=400, boot=efi,
         conf="[system]\nconsole = serial\nat-end = poweroff\nerrata-772415 = off\n" +
              boot.guest("r", image="replay", devices=["00:" + s for s in slots], args=args),
         expect=[r" r\| replay: \d+ wrong"],
@@ -162,7 +162,26 @@ def run(check):
         problem = "the units are not alike: " + " / ".join(sorted(headers))
     judged = {seed: judge(check, seed, sides) for seed in check.seeds()}
     last = [problem] if problem else []
-    return [(f"threeway {check.name}, seed {seed}", "\n".join(text + last)) for seed, text in judged.items()]
+    return [(f"threeway {check.name}, seed {seed}: {STEPS} steps", "\n".join(text + last)) for seed, text in judged.items()]
+
+
+# Does it notice anything?  A mutant (tools/test/mutants) in QEMU has to differ from nidus as it is on the model.
+MUTANT = "unmap-nested"
+
+
+def run_mutant():
+    """What is wrong: nobody noticed, or the mutant could not be made."""
+    mutant = next(m for m in mutation.mutants() if m.name == MUTANT)
+    check = dataclasses.replace(check_named("plain"), name="mutant")
+    try:
+        efi = mutation.build(mutant)
+    except OSError as error:
+        return str(error)
+    qemu, _ = play_in_qemu(check, check.first, check.last, efi=efi)
+    model, _ = play_on_model(check, check.first, check.last)
+    said = hashes(qemu)
+    same = [seed for seed, steps in hashes(model).items() if said.get(seed) == steps]
+    return "" if said and len(same) < len(check.seeds()) else f"no seed differs: {mutant.what}"
 
 
 def run_all(at_a_time, wanted, report):
@@ -173,6 +192,10 @@ def run_all(at_a_time, wanted, report):
             for name, why in results:
                 report(name, int(not why), int(bool(why)), why)
                 count += 1
+    if wanted("threeway mutant"):
+        why = run_mutant()
+        report(f"threeway mutant, {MUTANT}: differs", int(not why), int(bool(why)), why)
+        count += 1
     return count
 
 
