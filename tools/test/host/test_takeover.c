@@ -379,6 +379,49 @@ static void test_memory_that_is_reserved_twice(void **state)
     platform_free(NULL, kept, sizeof(struct device) + sizeof(struct domain));
 }
 
+static void reserve(void)
+{
+    host_function_add(0, 0xa0);
+    host_function_add(0, 0xa8);
+    host_reserved_base = 0x7b000000;
+    host_reserved_size = 0x1000000;
+}
+
+/* A function is kept by its own unit, and only by what an RMRR of its segment names itself: no bridge, no path that leads nowhere. */
+static void test_who_is_kept(void **state)
+{
+    static const uint8_t bridge[] = { 1, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7b, 0, 0, 0, 0, 2, 8, 0, 0, 0, 0, 0x14, 0 };
+    static const uint8_t nowhere[] = { 1, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7b, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x34, 9 };
+    (void)state;
+    reserve();
+    dmar_unit(0xfed80000, 0xa8); /* a unit that does not work */
+    dmar_unit(FAKE_UNIT_BASE, 0);
+    dmar_add(bridge, sizeof bridge);
+    dmar_add(nowhere, sizeof nowhere);
+    dmar_rmrr_of(0x15);
+    dmar_rmrr_of(0x14);
+    dmar[dmar_length() - 32 + 6] = 1; /* of segment 1 */
+    start();
+    assert_null(iommu_unavailable());
+    assert_null(units->next->devices);
+    assert_false(host_log_has("goes on using"));
+    assert_false(host_log_has("is blocked"));
+}
+
+/* With several RMRRs it is still one function, and one line. */
+static void test_blocked_once(void **state)
+{
+    (void)state;
+    reserve();
+    dmar_unit(FAKE_UNIT_BASE, 0);
+    dmar_rmrr_of(0x14);
+    dmar_rmrr_of(0x14);
+    iommu_init(dmar, dmar_length(), IOMMU_ERRATA_OFF, IOMMU_RMRR_BLOCK);
+    assert_null(iommu_unavailable());
+    assert_true(host_log_has("unit 0, 0000:00:14.0: has an RMRR and is blocked: rmrr = block in nidus.conf"));
+    assert_int_equal(host_log_lines(), 2); /* it and the unit */
+}
+
 /* Registers that vanish while devices with an RMRR get their tables: said once, whatever is still to be done. */
 static void vanish(volatile void *entry, unsigned bytes)
 {
@@ -390,10 +433,7 @@ static void vanish(volatile void *entry, unsigned bytes)
 static void test_unit_that_vanishes(void **state)
 {
     (void)state;
-    host_function_add(0, 0xa0);
-    host_function_add(0, 0xa8);
-    host_reserved_base = 0x7b000000;
-    host_reserved_size = 0x1000000;
+    reserve();
     dmar_unit(FAKE_UNIT_BASE, 0);
     dmar_rmrr_of(0x14);
     dmar_rmrr_of(0x15);
@@ -419,7 +459,8 @@ int main(void)
         T(test_nothing_there), T(test_fault_records_behind_the_first_page), T(test_no_address_space_for_fault_records),
         T(test_nested_needs_first_stages), T(test_commands_that_are_ignored), T(test_first_invalidations_refused),
         T(test_protected_ranges_while_translation_is_off), T(test_protected_ranges_that_do_not_answer), T(test_foreign_queue_finishes),
-        T(test_foreign_queue_at_an_error), T(test_memory_that_is_reserved_twice), T(test_unit_that_vanishes),
+        T(test_foreign_queue_at_an_error), T(test_memory_that_is_reserved_twice), T(test_who_is_kept),
+        T(test_blocked_once), T(test_unit_that_vanishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
