@@ -56,17 +56,17 @@ static void tell_fault(const struct nidus_fault *f)
         tell_hex(" GPA ", f->gpa);
 }
 
-/* A unit need not record bits of an address that are beyond its widest table (11.4.7.6), so of an address that is refused for them they
- * are not compared. */
+/* A unit need not record bits of an address that are beyond its widest table (11.4.7.6).  nidus knows them where a first stage is attached
+ * that takes the address; otherwise (80h, 84h, and all below 60h) they are not compared. */
 static uint64_t recorded(uint64_t address, uint8_t reason)
 {
-    bool beyond = reason == 0x80 || reason == 0x84;
+    bool unknown = reason == 0x80 || reason == 0x84 || reason < 0x60;
 
-    return address & ~(K4 - 1) & (beyond ? (1ULL << 48) - 1 : UINT64_MAX);
+    return address & ~(K4 - 1) & (unknown ? (1ULL << 48) - 1 : UINT64_MAX);
 }
 
 /* Exactly one record, of this device and page, for a reason that is allowed. */
-static void fault_of(const struct device *d, uint64_t address, bool write, const struct outcomes *allowed, bool settled)
+static void fault_of(const struct device *d, uint32_t pasid, uint64_t address, bool write, const struct outcomes *allowed, bool settled)
 {
     struct nidus_fault record[RECORDS], *f = &record[0];
     unsigned count = read_faults(record);
@@ -77,6 +77,8 @@ static void fault_of(const struct device *d, uint64_t address, bool write, const
         return;
     }
     f->addr = recorded(f->addr, f->reason);
+    if (f->pasid != (pasid == NO_PASID ? 0 : pasid) || !(f->flags & NIDUS_FAULT_PASID_VALID) != (pasid == NO_PASID))
+        wrong("the fault has another PASID:", f->pasid);
     if (f->dev_id != d->id || f->addr != recorded(address, f->reason) || (f->access == NIDUS_FAULT_WRITE) != write)
         wrong("the fault is not of this transfer, its address is", f->addr);
     for (unsigned i = 0; i < allowed->count; i++)
@@ -97,9 +99,9 @@ static uint64_t ring_of(const struct device *d)
 {
     uint64_t at = K4 * (uint64_t)(d - m.device);
 
-    if (d->hwpt && d->hwpt->nested)
+    if (d->hwpt[0] && d->hwpt[0]->nested)
         return RING_IOVA + at;
-    return PINNED + at + (d->hwpt ? d->hwpt->space->offset : 0);
+    return PINNED + at + (d->hwpt[0] ? d->hwpt[0]->space->offset : 0);
 }
 
 void device_starts(struct device *d)
@@ -110,7 +112,7 @@ void device_starts(struct device *d)
 /* Can the device read its ring?  Nothing on the way to it is ever changed without an invalidation. */
 static bool expect_ring(struct device *d, struct outcomes *out)
 {
-    expect(d, ring_of(d), false, false, out);
+    expect(d, NO_PASID, ring_of(d), false, false, out);
     if (out->count != 1 || out->many || out->stale)
         wrong("the scenario lost the way to the ring", out->count);
     return d->bus_master && !out->one[0].reason;
@@ -125,7 +127,7 @@ static void blocked(struct device *d, struct transfer *t, const struct outcomes 
     if (t->status != RING_ERROR)
         wrong("the device should not reach its ring, status", t->status);
     if (d->bus_master)
-        fault_of(d, ring_of(d), false, ring, true);
+        fault_of(d, NO_PASID, ring_of(d), false, ring, true);
     device_starts(d);
 }
 
@@ -191,11 +193,11 @@ static unsigned cut(const struct device *d, const struct transfer *t, bool *stal
         size = size < K4 - dst % K4 ? size : (uint32_t)(K4 - dst % K4);
         *p = (struct piece){ .src = src, .dst = dst, .at = done, .size = size };
         if (reads(t)) {
-            expect(d, src, false, false, &p->from);
+            expect(d, t->pasid, src, false, false, &p->from);
             *ok &= !is_odd(src) && may_read(&p->from);
         }
         if (writes(t)) {
-            expect(d, dst, true, false, &p->to);
+            expect(d, t->pasid, dst, true, false, &p->to);
             *ok &= !is_odd(dst) && may_write(&p->to);
         }
         *stale |= p->from.stale || p->to.stale;
@@ -260,7 +262,7 @@ static void settled(struct device *d, struct transfer *t, unsigned count)
 
         if (t->error_addr != (write ? last->dst : last->src))
             wrong("the error should be at", write ? last->dst : last->src);
-        fault_of(d, t->error_addr, write, write ? &last->to : &last->from, true);
+        fault_of(d, t->pasid, t->error_addr, write, write ? &last->to : &last->from, true);
     }
     check_data(t, count);
     for (unsigned i = 0; i < count; i++) {
@@ -314,7 +316,7 @@ static void write_anew(const struct device *d, const struct transfer *t, const s
     for (unsigned i = 0; i < o->count; i++)
         if (!o->one[i].reason)
             memcpy(port_memory(o->one[i].gpa), kept[i], t->len);
-    expect(d, t->dst, true, true, &now);
+    expect(d, t->pasid, t->dst, true, true, &now);
     if (!now.one[0].reason)
         pattern_bytes(t->seed, 0, port_memory(now.one[0].gpa), t->len);
 }
@@ -348,7 +350,7 @@ static void unsettled(struct device *d, struct transfer *t)
         if (write ? written(t, o) != 1 : !read_somewhere(t, o))
             wrong("neither the old page nor the new one; the sum is", t->sum);
     } else if (t->status == (write ? DST_ERROR : SRC_ERROR)) {
-        fault_of(d, t->error_addr, write, o, false);
+        fault_of(d, t->pasid, t->error_addr, write, o, false);
         if (write && written(t, o) != 0)
             wrong("refused, and written nevertheless", 0);
     } else {
@@ -362,10 +364,8 @@ static void unsettled(struct device *d, struct transfer *t)
 
 /* Choices ---------------------------------------------------------------------------------------------- */
 
-static uint64_t address_for(struct device *d)
+static uint64_t address_for(struct hwpt *h)
 {
-    struct hwpt *h = d->hwpt;
-
     if (h && h->nested)
         return percent(97) ? tree_address(h->tree) : 1ULL << below(64);
     return percent(97) ? space_address(h ? h->space : some_space()) : 1ULL << below(64);
@@ -374,13 +374,18 @@ static uint64_t address_for(struct device *d)
 /* The page after the first one is interesting, too. */
 static void choose(struct device *d, struct transfer *t)
 {
-    uint64_t address = (address_for(d) & ~(K4 - 1)) + (percent(50) ? below(K4) : 8 * below(K4 / 8));
+    unsigned place = m.pasids && percent(40) ? 1 + (unsigned)below(PLACES - 1) : 0;
+    struct hwpt *h = d->hwpt[place];
+    uint64_t address = (address_for(h) & ~(K4 - 1)) + (percent(50) ? below(K4) : 8 * below(K4 / 8));
     unsigned kind = (unsigned)below(100);
 
+    t->pasid = pasid_of[place];
+    if (place && one_in(40))
+        t->pasid = one_in(3) ? 0 : (uint32_t)below(256);
     t->op = kind < 45 ? OP_SUM : kind < 92 ? OP_FILL : OP_COPY;
     t->src = t->dst = address;
     if (t->op == OP_COPY)
-        t->src = (address_for(d) & ~(K4 - 1)) + below(K4);
+        t->src = (address_for(h) & ~(K4 - 1)) + below(K4);
     t->len = 1 + (uint32_t)below(percent(50) ? 64 : percent(80) ? 2048 : 9000);
     t->seed = below(UINT64_MAX);
 }
@@ -415,7 +420,7 @@ static unsigned adapt(const struct device *d, struct transfer *t, bool *stale)
  * but not with 20h, 25h and 29h (5.1.4.1). */
 static void some_interrupt(struct device *d)
 {
-    struct transfer t = { .op = percent(75) ? OP_FILL : OP_SUM, .len = 1u << below(4), .seed = below(UINT64_MAX) };
+    struct transfer t = { .pasid = NO_PASID, .op = percent(75) ? OP_FILL : OP_SUM, .len = 1u << below(4), .seed = below(UINT64_MAX) };
     struct nidus_fault record[RECORDS];
     unsigned count;
 
@@ -467,6 +472,8 @@ void some_dma(struct device *d)
     if (writes(&t))
         tell_hex(" to ", t.dst);
     tell_hex(" length ", t.len);
+    if (t.pasid != NO_PASID)
+        tell_hex(" PASID ", t.pasid);
     if (stale)
         unsettled(d, &t);
     else

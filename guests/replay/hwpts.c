@@ -37,20 +37,21 @@ struct hwpt *stale_hwpt(void)
     return h ? h : some_hwpt(is_nested);
 }
 
-unsigned users_of(const struct hwpt *h)
+bool is_attached(const struct hwpt *h)
 {
-    unsigned users = h->children;
-
-    for (unsigned i = 0; i < DEVICES; i++)
-        users += m.device[i].hwpt == h;
-    return users;
+    for (unsigned i = 0; i < DEVICES * PLACES; i++)
+        if (m.device[i / PLACES].hwpt[i % PLACES] == h)
+            return true;
+    return false;
 }
 
 /* Alloc ------------------------------------------------------------------------------------------------ */
 
+/* For PASIDs a table has to say so at its birth. */
 static int64_t alloc(uint32_t pt, uint32_t flags, const struct nidus_hwpt_vtd_s1 *s1, uint32_t *id)
 {
-    struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = flags, .dev_id = m.device[below(DEVICES)].id, .pt_id = pt };
+    uint32_t for_pasids = m.pasids && percent(85) ? NIDUS_HWPT_ALLOC_PASID : 0;
+    struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = flags | for_pasids, .dev_id = m.device[below(DEVICES)].id, .pt_id = pt };
     int64_t result;
 
     if (s1) {
@@ -60,7 +61,7 @@ static int64_t alloc(uint32_t pt, uint32_t flags, const struct nidus_hwpt_vtd_s1
         memcpy(port_memory(CALL_DATA), s1, sizeof *s1);
     }
     tell_hex(" on ", pt);
-    tell_hex(" flags ", flags);
+    tell_hex(" flags ", p.flags);
     result = call(NIDUS_CALL_HWPT_ALLOC, &p, sizeof p, 0);
     *id = p.out_hwpt_id;
     tell_hex(" id ", *id);
@@ -182,19 +183,19 @@ void hwpt_destroys(void)
 
 /* Attach ----------------------------------------------------------------------------------------------- */
 
-/* d was on `from` and is no more: what is cached of it goes with its last device. */
+/* Something was on `from` and is no more: what is cached of it goes with the last of them. */
 static void moved(struct hwpt *from)
 {
-    bool used = false;
-
-    if (!from)
+    if (!from || is_attached(from))
         return;
-    for (unsigned i = 0; i < DEVICES; i++)
-        used |= m.device[i].hwpt == from;
-    if (!used)
-        stale_gone(from);
-    if (from->automatic && !users_of(from))
+    stale_gone(from);
+    if (from->automatic)
         gone(from);
+}
+
+static unsigned some_place(void)
+{
+    return m.pasids && percent(45) ? 1 + (unsigned)below(PLACES - 1) : 0;
 }
 
 /* The HWPT that an attach of an IOAS took. */
@@ -207,21 +208,27 @@ static struct hwpt *automatic(struct space *s, uint32_t id, struct hwpt *slot)
     return slot;
 }
 
-static void attach(struct device *d, struct hwpt *h, struct space *s)
+static void attach(struct device *d, unsigned place, struct hwpt *h, struct space *s)
 {
     struct nidus_vfio_attach p = { .argsz = offsetof(struct nidus_vfio_attach, pasid), .pt_id = h ? h->id : s->id };
-    struct hwpt *old = d->hwpt, *slot = free_slot();
+    struct hwpt *old = d->hwpt[place], *slot = free_slot();
 
     if (!h && !slot)
         return;
+    if (place) {
+        p.argsz = sizeof p;
+        p.flags = NIDUS_VFIO_ATTACH_PASID;
+        p.pasid = pasid_of[place];
+        tell_hex(" PASID ", p.pasid);
+    }
     tell_hex(" device ", d->id);
     tell_hex(" to ", p.pt_id);
     if (call(NIDUS_CALL_ATTACH, &p, p.argsz, d->id) != 0)
         return;
     tell_hex(" HWPT ", p.pt_id);
-    d->hwpt = h ? h : automatic(s, p.pt_id, slot);
+    d->hwpt[place] = h ? h : automatic(s, p.pt_id, slot);
     d->bus_master = true;
-    if (d->hwpt == old)
+    if (d->hwpt[place] == old)
         return;
     moved(old);
     device_starts(d);
@@ -237,21 +244,31 @@ void hwpt_attaches(struct device *d)
 
         h = nested ? nested : h;
     }
-    attach(d, h, some_space());
+    attach(d, some_place(), h, some_space());
 }
 
-static void detach(struct device *d)
+/* The last one clears Bus Master, which a guest may set again. */
+static void detach(struct device *d, unsigned place)
 {
     struct nidus_vfio_detach p = { .argsz = offsetof(struct nidus_vfio_detach, pasid) };
-    struct hwpt *old = d->hwpt;
+    struct hwpt *old = d->hwpt[place];
+    bool last = true;
 
+    if (place) {
+        p.argsz = sizeof p;
+        p.flags = NIDUS_VFIO_DETACH_PASID;
+        p.pasid = pasid_of[place];
+        tell_hex(" PASID ", p.pasid);
+    }
     tell_hex(" device ", d->id);
     if (call(NIDUS_CALL_DETACH, &p, p.argsz, d->id) != 0)
         wrong("DETACH of device", d->id);
-    d->hwpt = NULL;
-    d->bus_master = false;
+    d->hwpt[place] = NULL;
     moved(old);
-    if (percent(50)) {
+    for (unsigned i = 0; i < PLACES; i++)
+        last &= !d->hwpt[i];
+    d->bus_master &= !last;
+    if (last && percent(50)) {
         port_bus_master_on((unsigned)(d - m.device));
         d->bus_master = true;
     }
@@ -261,13 +278,14 @@ static void detach(struct device *d)
 void hwpt_detaches(struct device *d)
 {
     tell("detach");
-    detach(d);
+    detach(d, some_place());
 }
 
 void hwpts_give_back(void)
 {
     for (unsigned i = 0; i < DEVICES; i++)
-        detach(&m.device[i]);
+        for (unsigned place = m.pasids ? PLACES : 1; place-- > 0;)
+            detach(&m.device[i], place);
     for (unsigned i = 0; i < HWPTS; i++)
         if (m.hwpt[i].live && m.hwpt[i].nested)
             destroy_hwpt(&m.hwpt[i]);

@@ -55,6 +55,10 @@ void port_transfer(unsigned device, struct transfer *t)
 {
     struct ndma_descriptor d = { .op = t->op, .src = t->src, .dst = t->dst, .len = t->len, .seed = t->seed };
 
+    if (t->pasid != NO_PASID) {
+        d.flags = NDMA_PASID;
+        d.pasid = t->pasid;
+    }
     t->status = ndma_run(&dma[device], &d);
     must(t->status != NDMA_TIMEOUT, "a transfer without an end");
     t->done = d.done;
@@ -138,6 +142,7 @@ int main(void)
     must(iommufd_hw_info(m.device[0].id, &unit) == 0, "GET_HW_INFO");
     m.cap = unit.cap_reg;
     m.ecap = unit.ecap_reg;
+    m.pasids = dma[0].features & NDMA_FEATURE_PASID;
     m.fresh = true;
     m.default_ioas = guest_info->default_ioas;
     printf("replay: cap 0x%llx, ecap 0x%llx, erratum %u\n", (unsigned long long)m.cap, (unsigned long long)m.ecap, m.errata);

@@ -185,12 +185,33 @@ static void absent_to_a_read(struct question *written)
         }
 }
 
-void expect(const struct device *d, uint64_t address, bool write, bool no_stale, struct outcomes *out)
+/* A PASID that nothing was ever attached to: of requests without PASID (SCT.9); in a directory entry that is absent, or a table that is there;
+ * or beyond the directory (SCT.7). */
+static void nowhere(struct question *q, uint32_t pasid)
 {
-    struct question q = { .hwpt = d->hwpt, .address = address, .write = write, .no_stale = no_stale, .out = out };
+    if (!pasid) {
+        fault(q, 0x48);
+        return;
+    }
+    fault(q, 0x59);
+    fault(q, 0x51);
+    fault(q, 0x46);
+}
 
+void expect(const struct device *d, uint32_t pasid, uint64_t address, bool write, bool no_stale, struct outcomes *out)
+{
+    struct question q = { .address = address, .write = write, .no_stale = no_stale, .out = out };
+    unsigned place = 0;
+
+    while (place < PLACES && pasid_of[place] != pasid)
+        place++;
     out->count = out->marks = 0;
     out->many = out->stale = out->choice = false;
+    if (place == PLACES) {
+        nowhere(&q, pasid);
+        return;
+    }
+    q.hwpt = d->hwpt[place];
     follow(&q);
     if (write && m.cap & CAP_CM)
         absent_to_a_read(&q);

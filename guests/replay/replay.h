@@ -101,10 +101,15 @@ struct hwpt {
     unsigned stales;
 };
 
+/* Requests without PASID are the first place of a device; the others have PASIDs, if device and unit do. */
+#define PLACES  3u
+#define NO_PASID UINT32_MAX
+extern const uint32_t pasid_of[PLACES];
+
 /* A nidus-dma. */
 struct device {
     uint32_t id;
-    struct hwpt *hwpt;          /* what it is attached to; NULL: blocked */
+    struct hwpt *hwpt[PLACES];  /* what they are attached to; NULL: blocked */
     bool bus_master;
 };
 
@@ -117,6 +122,7 @@ struct machine {
 #define CAP_CM      (1ULL << 7)
 #define CAP_FS1GP   (1ULL << 56)
 #define ECAP_SMPWCS (1ULL << 48)
+    bool pasids;                /* the devices have them */
     bool errata;                /* the unit sets A and D through read-only mappings (772415) */
     struct device device[DEVICES];
     struct space space[SPACES]; /* the first is the default IOAS */
@@ -131,6 +137,7 @@ extern struct machine m;
 
 struct transfer {
     uint32_t op;                /* of docs/nidus-dma.md */
+    uint32_t pasid;             /* or NO_PASID */
     uint64_t src, dst;
     uint32_t len;
     uint64_t seed;
@@ -157,7 +164,7 @@ uint64_t below(uint64_t n);
 static inline bool one_in(unsigned n) { return below(n) == 0; }
 static inline bool percent(unsigned p) { return below(100) < p; }
 
-/* Plays a seed.  m.device[].id, m.default_ioas, m.fresh, m.errata, m.cap, m.ecap are set.  Steps from show_first to show_last are printed in
+/* Plays a seed.  m.device[].id, m.default_ioas, m.fresh, m.errata, m.pasids, m.cap, m.ecap are set.  Steps from show_first to show_last are printed in
  * full.  Ends with the first step that has a wrong result; gives their number. */
 unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_last);
 
@@ -238,6 +245,7 @@ void hwpt_destroys(void);
 void hwpt_attaches(struct device *d);
 void hwpt_detaches(struct device *d);
 void hwpt_invalidates(struct hwpt *h);
+bool is_attached(const struct hwpt *h);
 struct hwpt *stale_hwpt(void);
 unsigned users_of(const struct hwpt *h);
 void hwpts_give_back(void);
@@ -259,8 +267,8 @@ struct outcomes {
     unsigned marks;             /* entries as memory has them, on all ways */
     struct { uint64_t at; bool leaf; } mark[MARKS];
 };
-/* All that a request of d for a byte may give.  no_stale: only what it gives when hardware has cached nothing. */
-void expect(const struct device *d, uint64_t address, bool write, bool no_stale, struct outcomes *out);
+/* All that a request with pasid of d for a byte may give.  no_stale: only what it gives when hardware has cached nothing. */
+void expect(const struct device *d, uint32_t pasid, uint64_t address, bool write, bool no_stale, struct outcomes *out);
 
 /* pattern.c: what nidus-dma writes, and how it adds up (docs/nidus-dma.md) ------------------------------------------ */
 

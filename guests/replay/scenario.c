@@ -6,6 +6,8 @@
 
 struct machine m;
 
+const uint32_t pasid_of[PLACES] = { NO_PASID, 1, 5 };
+
 /* Choices: splitmix64, begun anew at each step. ---------------------------------------------------------- */
 
 static uint64_t choices;
@@ -47,7 +49,8 @@ int64_t call(uint32_t number, void *payload, uint32_t size, uint32_t device)
 /* Of those that are in use, most of the time. */
 static void change_some_tree(const struct device *d)
 {
-    struct tree *t = d->hwpt && d->hwpt->tree && percent(85) ? d->hwpt->tree : &m.tree[below(TREES)];
+    const struct hwpt *h = d->hwpt[m.pasids ? below(PLACES) : 0];
+    struct tree *t = h && h->tree && percent(85) ? h->tree : &m.tree[below(TREES)];
 
     if (t->live)
         tree_changes(t);
@@ -70,7 +73,7 @@ static void one_step(void)
     struct device *d = &m.device[below(DEVICES)];
     unsigned kind = (unsigned)below(1000);
 
-    if (!d->hwpt && percent(30))
+    if (!d->hwpt[0] && percent(30))
         hwpt_attaches(d);
     else if (kind < 620)
         some_dma(d);
@@ -120,8 +123,8 @@ static void begin(void)
         space_allocs();
     for (unsigned n = 0; n < 11; n++)
         hwpt_allocs();
-    for (unsigned i = 0; i < DEVICES; i++)
-        hwpt_attaches(&m.device[i]);
+    for (unsigned i = 0; i < DEVICES * PLACES; i++)
+        hwpt_attaches(&m.device[i % DEVICES]);
 }
 
 static void forget(uint64_t seed)
@@ -133,7 +136,7 @@ static void forget(uint64_t seed)
     m.seed = seed;
     m.step = 0;
     for (unsigned i = 0; i < DEVICES; i++)
-        m.device[i].hwpt = NULL;
+        memset(m.device[i].hwpt, 0, sizeof m.device[i].hwpt);
 }
 
 unsigned play(uint64_t seed, uint32_t steps, uint32_t show_first, uint32_t show_last)

@@ -113,14 +113,6 @@ static bool room_for_stale(const struct tree *t)
     return true;
 }
 
-static bool is_attached(const struct hwpt *h)
-{
-    for (unsigned i = 0; i < DEVICES; i++)
-        if (m.device[i].hwpt == h)
-            return true;
-    return false;
-}
-
 static void write_entry(struct tree *t, uint64_t address, unsigned level, uint64_t at, uint64_t value)
 {
     uint64_t old = *word_at(at);

@@ -24,6 +24,7 @@ BEFORE = 3                      # steps that are shown before the one that diffe
 CAP, ECAP = 0x81d2008c222f0606, 0x3e80084f00fcb
 CM, FS1GP = 1 << 7, 1 << 56
 C, SC, SSADS, SMPWCS, RPS = 1 << 0, 1 << 7, 1 << 45, 1 << 48, 1 << 49
+DT, PASID, PSS = 1 << 2, 1 << 40, 7 << 35
 
 
 @dataclasses.dataclass
@@ -35,6 +36,7 @@ class Check:
     iommu: dict = dataclasses.field(default_factory=dict)
     model: tuple = ()
     args: str = ""
+    device: str = "nidus-dma"
 
     def seeds(self):
         return range(self.first, self.last + 1)
@@ -50,6 +52,8 @@ CHECKS = [
     Check("small", 23, 24, {"fs1gp": "off", "x-ssads": "off", "x-rps": "off"}, ("--ecap", hex(ECAP & ~(SSADS | RPS)), "--cap", hex(CAP & ~FS1GP))),
     # What is absent may be remembered.
     Check("caching", 25, 28, {"caching-mode": "on"}, ("--cap", hex(CAP | CM))),
+    # Requests with PASIDs, each with a table of its own.
+    Check("pasid", 29, 34, {"x-pasid-mode": "on", "device-iotlb": "on"}, ("--ecap", hex(ECAP | DT | PASID | PSS)), device="nidus-dma,pasid=on"),
 ]
 
 
@@ -73,7 +77,7 @@ def play_in_qemu(check, first, last, steps=STEPS, show=None, efi="nidus.efi"):
         conf="[system]\nconsole = serial\nat-end = poweroff\nerrata-772415 = off\n" +
              boot.guest("r", image="replay", devices=["00:" + s for s in slots], args=args),
         expect=[r" r\| replay: \d+ wrong"],
-        machine={"devices": tuple("nidus-dma,addr=" + s for s in slots), "iommu": check.iommu})
+        machine={"devices": tuple(f"{check.device},addr={s}" for s in slots), "iommu": check.iommu})
     problem = boot.run(scenario)
     with open(boot.built(f"log/{scenario.name}.log"), encoding="utf-8") as f:
         return re.findall(r"^\[[ .\d]+\] r\| (.*)$", f.read(), re.M), problem

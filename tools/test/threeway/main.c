@@ -62,6 +62,18 @@ void port_print(const char *line)
 /* Everything that may happen at any time, but for speculative walks: they set A where the guest sees it. */
 static const struct model_freedom freedom = { .evict = 40, .miss = 30, .fracture = 300, .delay = 300, .reorder = 500, .split = 100 };
 
+#define ECAP_PASID (1ULL << 40)
+#define PASID_BITS 8u           /* as -device nidus-dma,pasid=on has it */
+
+/* The capability of 7.8.9 in PCI Express 6.0: extended capability 1Bh, privileged mode, no execute permission. */
+static void pasid_capability(struct host_function *f)
+{
+    const uint32_t header = 1u << 16 | 0x1b, capability = PASID_BITS << 8 | 1u << 2;
+
+    memcpy(&f->config[0x100], &header, sizeof header);
+    memcpy(&f->config[0x104], &capability, sizeof capability);
+}
+
 static struct model *machine_start(void)
 {
     static const uint16_t bdf[DEVICES] = { 4 << 3, 5 << 3, 6 << 3 };
@@ -84,6 +96,9 @@ static struct model *machine_start(void)
     guest = host_guest("replay", RAM_BYTES);
     for (unsigned i = 0; i < DEVICES; i++)
         dma[i] = (struct dma_device){ .unit = unit, .function = host_function_add(0, bdf[i]), .memory = port_memory(PINNED + i * K4) };
+    m.pasids = preset.ecap & ECAP_PASID;
+    for (unsigned i = 0; i < DEVICES && m.pasids; i++)
+        pasid_capability(dma[i].function);
     table = model_host_dmar(model, scopes, &length);
     iommu_init(table, length, IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     context = iommu_context_create(guest, true);
