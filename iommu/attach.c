@@ -300,7 +300,9 @@ static int install(struct device *dev, struct binding *b)
  *   second stage    another one                     the second stage's half, with another DID
  *   second stage    nested                          the first stage's half, which is ignored so far; then as above
  *   nested          second stage                    as above; the first stage's half when no cache has the old one any more
- *   nested          nested, the same nest parent    the first stage's half alone; where others use (DID, PASID), another DID comes before it
+ *   nested          nested, the same nest parent    the first stage's half alone
+ *   … whose (DID, PASID) others use, too            before that the second stage's half, with another DID, and what was cached goes: a unit
+ *                                                   that has read the old DID must not read the new first stage with it
  *   else                                            P goes, what was cached goes, and the entry is made anew
  */
 enum way { WITH_A_GAP, TO_SECOND_STAGE, TO_NESTED, IN_PLACE, OTHER_DID };
@@ -317,8 +319,7 @@ static enum way choose_way(const struct binding *from, const struct domain *d, c
 }
 
 static const enum binding_choice choices[] = {
-    [WITH_A_GAP] = BINDING_SHARED, [TO_SECOND_STAGE] = BINDING_SHARED, [TO_NESTED] = BINDING_SHARED,
-    [IN_PLACE] = BINDING_IN_PLACE, [OTHER_DID] = BINDING_ALONE,
+    [WITH_A_GAP] = BINDING_SHARED, [TO_SECOND_STAGE] = BINDING_SHARED, [TO_NESTED] = BINDING_SHARED, [IN_PLACE] = BINDING_IN_PLACE,
 };
 
 static void store(struct device *dev, const struct binding *to, enum way way)
@@ -329,20 +330,19 @@ static void store(struct device *dev, const struct binding *to, enum way way)
         pasid_replace_first(dev->unit, e, &value);
     if (way != IN_PLACE)
         pasid_replace_second(dev->unit, e, &value);
-    if (way == IN_PLACE || way == OTHER_DID)
+    if (way == IN_PLACE)
         pasid_replace_first(dev->unit, e, &value);
 }
 
 /* Table 28: all of an old DID; of a first stage that changed under its DID, what has the PASID. */
 static void add_replaced(struct device *dev, const struct binding *from, const struct binding *to, enum way way)
 {
-    bool changed = way == IN_PLACE || way == OTHER_DID;
-    if (changed)
+    if (way == IN_PLACE) {
         qi_add(dev->unit, qi_pasid_one(to->id->did, to->pasid));
-    if (way != IN_PLACE)
-        add_gone(dev, from);
-    if (changed)
         qi_add(dev->unit, qi_first_stage_all(to->id->did, to->pasid));
+    } else {
+        add_gone(dev, from);
+    }
     ats_add(dev, to->pasid, 0, QI_ALL);
 }
 
@@ -360,11 +360,27 @@ static int replace(struct device *dev, struct binding *from, struct binding *to,
     return 0;
 }
 
+/* The table that dev has, under a DID where nobody else has that PASID. */
+static int take_own_did(struct device *dev, struct binding **b)
+{
+    struct binding *own;
+    int error = binding_take(dev, (*b)->pasid, (*b)->id->domain, (*b)->first, BINDING_ALONE, &own);
+    if (!error)
+        error = replace(dev, *b, own, OTHER_DID);
+    if (!error)
+        *b = own;
+    return error;
+}
+
 static int change(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
     struct binding *from = binding_of(dev, pasid), *to;
     enum way way = from ? choose_way(from, d, f) : WITH_A_GAP;
-    int error = binding_take(dev, pasid, d, f, choices[way], &to);
+    int error = way == OTHER_DID ? take_own_did(dev, &from) : 0;
+    if (way == OTHER_DID)
+        way = IN_PLACE;
+    if (!error)
+        error = binding_take(dev, pasid, d, f, choices[way], &to);
     if (error)
         return error;
     if (way != WITH_A_GAP)
