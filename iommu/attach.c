@@ -307,13 +307,20 @@ static int install(struct device *dev, struct binding *b)
  */
 enum way { WITH_A_GAP, TO_SECOND_STAGE, TO_NESTED, IN_PLACE, OTHER_DID };
 
+/* Until the invalidation, what caches have of the old tables is used with the new entry: found by its levels, allowed by its SRE and
+ * WPE, marked by its EAFE. */
+static bool are_read_alike(const struct first_stage *a, const struct first_stage *b)
+{
+    return a->levels == b->levels && a->sre == b->sre && a->wpe == b->wpe && a->eafe == b->eafe;
+}
+
 static enum way choose_way(const struct binding *from, const struct domain *d, const struct first_stage *f)
 {
     if (!f) /* SRE counts in all modes, and is in the other half */
         return from->first && from->first->sre ? WITH_A_GAP : TO_SECOND_STAGE;
     if (!from->first)
         return f->sre ? WITH_A_GAP : TO_NESTED;
-    if (from->id->domain != d || from->first->levels != f->levels) /* two halves at once; caches that are looked up in two ways */
+    if (from->id->domain != d || !are_read_alike(from->first, f)) /* the first: two halves at once */
         return WITH_A_GAP;
     return from->devices == 1 ? IN_PLACE : OTHER_DID;
 }

@@ -495,14 +495,18 @@ static void has_a_gap(uint32_t pasid, struct domain *d, struct first_stage *f)
     assert_true(watched[0] & 1);
 }
 
-/* What two stores would not keep: both halves; caches that are looked up in two ways; SRE, which counts in every mode. */
+/* What two stores would not keep: both halves; caches that are used in two ways; SRE, which counts in every mode. */
 static void what_has_a_gap(void **state)
 {
     struct first_stage wide = { .parent = &domain, .pgtbl = 0x900000, .levels = 5 };
     struct first_stage supervisor = { .parent = &domain, .pgtbl = 0xa00000, .levels = 4, .sre = true };
+    struct first_stage protected = { .parent = &domain, .pgtbl = 0xb00000, .levels = 4, .sre = true, .wpe = true };
+    struct first_stage extended = { .parent = &domain, .pgtbl = 0xc00000, .levels = 4, .eafe = true };
     (void)state;
     start();
     assert_int_equal(engine_first_stage_init(&wide, &dev), 0);
+    assert_int_equal(engine_first_stage_init(&protected, &dev), 0);
+    assert_int_equal(engine_first_stage_init(&extended, &dev), 0);
     assert_int_equal(engine_first_stage_init(&supervisor, &dev), 0);
     attach(&dev, 5, &first[0]);
     has_a_gap(5, NULL, &first[3]);
@@ -511,7 +515,12 @@ static void what_has_a_gap(void **state)
     has_a_gap(5, NULL, &supervisor);
     has_a_gap(5, &domain, NULL);
     has_a_gap(5, NULL, &supervisor);
+    has_a_gap(5, NULL, &protected);
+    has_a_gap(5, NULL, &first[0]);
+    has_a_gap(5, NULL, &extended);
     assert_int_equal(engine_detach(&dev, 5), 0);
+    engine_first_stage_fini(&extended);
+    engine_first_stage_fini(&protected);
     engine_first_stage_fini(&supervisor);
     engine_first_stage_fini(&wide);
 }
