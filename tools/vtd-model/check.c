@@ -61,6 +61,8 @@ void check_fetched(struct model_unit *unit, uint64_t address, const struct place
     check_domain(unit, place, address);
     check_same_pasid(unit, place, address);
     s->address = address;
+    s->source_id = place->source_id;
+    s->pasid = place->pasid;
     s->present = memory_read(unit, address, true, s->word, 8); /* what was fetched in pieces may be older than what is there now */
 }
 
@@ -89,6 +91,7 @@ void check_domain_done(struct model_unit *unit, const struct invalidation *what)
 void check_store(struct model_unit *unit, uint64_t address, unsigned bytes)
 {
     struct seen_entry *s = seen_slot(unit, address & ~63ULL);
+    struct place place = { .source_id = s->source_id, .pasid = s->pasid };
     uint64_t now[8];
 
     if (!s->present || s->address != (address & ~63ULL))
@@ -103,7 +106,11 @@ void check_store(struct model_unit *unit, uint64_t address, unsigned bytes)
         if (tables && (!domain || bytes < 16))
             violation(unit, "a store of %u bytes changes SSPTPTR, AW or PGTT of the present entry at 0x%llx without its DID (6.2.3.1)", bytes,
                       (unsigned long long)s->address);
+        memcpy(place.entry, now, sizeof now);
+        check_same_pasid(unit, &place, s->address);
     }
+    if (bit(s->word[0], 0) && !unit->split.active && chance(unit->model, 3 * unit->model->freedom.split))
+        split_had_begun(unit, s, 1 + (unsigned)random_below(unit->model, 3));
     if (!bit(now[0], 0))
         s->present = false;
     memcpy(s->word, now, sizeof now);

@@ -72,12 +72,12 @@ static bool iotlb_serves(struct model_unit *unit, const struct cached *hit, cons
     bool privileged = request->with_pasid ? request->privileged : hit->mapping.privileged;
     bool writes = request->access != MODEL_READ || (at == AT_TRANSLATION && !(request->no_write && unit->caps.nwfs));
 
+    if (privileged && !hit->mapping.sre)
+        return false;
     if (hit->mapping.reason) {
         fault->reason = hit->mapping.reason;
         return at == AT_UNTRANSLATED;
     }
-    if (privileged && !hit->mapping.sre)
-        return false;
     if (writes && !hit->mapping.dirty && !speculative)
         return false;
     *mapping = hit->mapping;

@@ -341,6 +341,16 @@ void split_begin(struct model_unit *unit)
     split_continue(unit);
 }
 
+void split_had_begun(struct model_unit *unit, const struct seen_entry *before, unsigned pieces)
+{
+    struct split_fetch *s = &unit->split;
+
+    *s = (struct split_fetch){ .active = true, .address = before->address, .pieces = pieces, .pasid = before->pasid };
+    s->request.source_id = before->source_id;
+    memcpy(s->word, before->word, 16 * pieces);
+    unit->counters.splits++;
+}
+
 void split_continue(struct model_unit *unit)
 {
     struct split_fetch *s = &unit->split;

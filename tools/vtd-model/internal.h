@@ -11,6 +11,7 @@
 struct table_copy {             /* a paging-structure entry: where the next table is */
     uint64_t next;              /* HPA; of a nested first stage after the second */
     bool r, w, u;               /* AND of all levels; first stage: w is R/W, u is U/S */
+    bool four_level;            /* first stage: of an address of 48 bits */
     bool updatable;             /* nested first stage: the second stage lets A and D be set in that table */
 };
 
@@ -113,6 +114,8 @@ struct capabilities {           /* sections 11.4.2, 11.4.3 */
 struct seen_entry {             /* an entry that hardware has fetched, for the check of stores */
     uint64_t address;
     uint64_t word[8];
+    uint16_t source_id;
+    uint32_t pasid;
     bool present;
 };
 #define SEEN_ENTRIES 256
@@ -269,6 +272,8 @@ bool find_entry(struct model_unit *unit, const struct model_request *request, en
 bool root_allows(struct model_unit *unit, const struct model_request *request, enum address_type at, struct fault *fault);
 unsigned second_stage_width(const struct model_unit *unit, const uint64_t *entry); /* X = min(MGAW, AW) */
 void split_begin(struct model_unit *unit);
+/* … some of whose pieces hold what the entry was before a store. */
+void split_had_begun(struct model_unit *unit, const struct seen_entry *before, unsigned pieces);
 void split_continue(struct model_unit *unit);
 
 /* walk.c */

@@ -136,6 +136,12 @@ static bool first_stage_page_matches(const struct cached *c, const void *p)
 {
     const struct invalidation *what = p;
 
+    if (c->table.four_level) { /* its tag has no more bits */
+        struct invalidation cut = *what;
+
+        cut.address = field(what->address, 47, 0);
+        return pasid_matches(c, p) && overlaps(c->page, c->shift, &cut);
+    }
     return pasid_matches(c, p) && overlaps(c->page, c->shift, what);
 }
 

@@ -173,9 +173,9 @@ static bool step_unit(struct model_unit *unit)
 
     if (unit->switches.never_answers || unit->switches.all_ones)
         return false;
-    if (unit->split.active)
+    if (unit->split.active && chance(model, 500))
         split_continue(unit);
-    else if (chance(model, model->freedom.split))
+    else if (!unit->split.active && chance(model, model->freedom.split))
         split_begin(unit);
     if (chance(model, model->freedom.prefetch))
         prefetch_some(unit);

@@ -255,6 +255,19 @@ static bool first_entry(struct walk *w, uint64_t at, unsigned level, unsigned to
     return true;
 }
 
+/* 6.2.5.2 to 6.2.5.4: what a table of 4 levels left is found by bits 47 and below, also for an address that has more. */
+static const struct cached *first_cached(struct walk *w, uint64_t input, unsigned level, unsigned top)
+{
+    struct cached tags = { .domain = w->domain, .pasid = w->pasid, .shift = (uint8_t)shift_of(level), .page = field(input, 56, shift_of(level)) };
+    const struct cached *hit = top == 5 ? cache_find(w->unit, MODEL_FIRST_STAGE, &tags) : NULL;
+
+    if (hit && !hit->table.four_level)
+        return hit;
+    tags.page = field(input, 47, shift_of(level));
+    hit = level < 5 ? cache_find(w->unit, MODEL_FIRST_STAGE, &tags) : NULL;
+    return hit && hit->table.four_level ? hit : NULL;
+}
+
 struct first {
     uint64_t address, at, entry;
     unsigned shift;
@@ -269,8 +282,7 @@ static bool first_walk(struct walk *w, uint64_t input, struct first *f)
     bool found = false;
 
     for (unsigned l = 2; w->cached && l <= top && !found; l++) {
-        struct cached tags = { .domain = w->domain, .pasid = w->pasid, .shift = (uint8_t)shift_of(l), .page = input >> shift_of(l) };
-        const struct cached *hit = cache_find(w->unit, MODEL_FIRST_STAGE, &tags);
+        const struct cached *hit = first_cached(w, input, l, top);
 
         if (hit && (w->privileged || hit->table.u)) {
             c.table = hit->table;
@@ -295,7 +307,8 @@ static bool first_walk(struct walk *w, uint64_t input, struct first *f)
             return false;
         if (w->cached) {
             c.shift = (uint8_t)shift_of(level);
-            c.page = input >> c.shift;
+            c.page = field(input, top == 5 ? 56 : 47, c.shift);
+            c.table.four_level = top == 4;
             cache_insert(w->unit, MODEL_FIRST_STAGE, &c);
         }
     }

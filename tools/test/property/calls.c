@@ -2,6 +2,7 @@
 /* calls.c: a guest's calls: payloads in its private pages, DMA of everybody meanwhile. */
 #include <string.h>
 
+#include "iommu/registers.h"
 #include "property.h"
 
 #define PAYLOAD   0x1000ULL
@@ -92,6 +93,34 @@ static void expect_error(int64_t result, const char *what)
         fails("%s was accepted", what);
 }
 
+/* A HWPT that was made for PASIDs, or an IOAS. */
+static uint32_t for_pasids(const struct guest_ *g)
+{
+    for (unsigned i = 0; i < HWPTS; i++)
+        if (g->hwpt[i].live && g->hwpt[i].pasid)
+            return g->hwpt[i].id;
+    return g->space[0].id;
+}
+
+/* A first stage over a HWPT that was not made for one.  false: there is none. */
+static bool over_no_parent(struct guest_ *g, const struct device_ *d, struct nidus_hwpt_alloc *alloc)
+{
+    const struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = TABLES, .addr_width = 48 };
+
+    for (unsigned i = 0; i < HWPTS; i++) {
+        const struct hwpt *h = &g->hwpt[i];
+
+        if (!d || !h->live || h->nested || h->nest_parent || !m.unit[d->unit].nest)
+            continue;
+        *alloc = (struct nidus_hwpt_alloc){
+            .size = sizeof *alloc, .dev_id = d->id, .pt_id = h->id, .data_type = NIDUS_HWPT_DATA_VTD_S1, .data_len = sizeof s1,
+            .data_uptr = put_data(g, &s1, sizeof s1),
+        };
+        return true;
+    }
+    return false;
+}
+
 /* None of these may change anything; the DMAs that follow see to that. */
 void bad_call(struct guest_ *g)
 {
@@ -104,7 +133,7 @@ void bad_call(struct guest_ *g)
     uint8_t noise[48];
 
     note("bad call");
-    switch (below(9)) {
+    switch (below(11)) {
     case 0:
         expect_error(call(g, NIDUS_CALL_ATTACH, &attach, sizeof attach, d ? d->id : 1), "attaching a PASID to an IOAS");
         break;
@@ -138,6 +167,15 @@ void bad_call(struct guest_ *g)
         attach.flags = 0;
         expect_error(call(g, NIDUS_CALL_ATTACH, &attach, sizeof attach, 400 + below(1000)), "attaching a device of nobody");
         break;
+    case 9:
+        attach.pt_id = for_pasids(g);
+        attach.pasid = 1u << (d ? d->pasid_bits : 0);
+        expect_error(call(g, NIDUS_CALL_ATTACH, &attach, sizeof attach, d ? d->id : 1), "attaching a PASID that the device does not send");
+        break;
+    case 8:
+        if (over_no_parent(g, d, &alloc))
+            expect_error(call(g, NIDUS_CALL_HWPT_ALLOC, &alloc, sizeof alloc, 0), "a first stage over a second stage that is no nest parent");
+        break;
     default:
         for (unsigned i = 0; i < sizeof noise; i++)
             noise[i] = (uint8_t)below(256);
@@ -148,15 +186,18 @@ void bad_call(struct guest_ *g)
 /* Each record is about one of the guest's own devices, and something that it did. */
 void read_faults(struct guest_ *g)
 {
-    struct nidus_fault record[16];
+    struct nidus_fault record[64];
     struct nidus_fault_read p = {
-        .size = sizeof p, .data_uptr = DATA_AREA + 2 * K4, .entry_len = sizeof record[0], .entry_num = (uint32_t)below(17),
+        .size = sizeof p, .data_uptr = DATA_AREA + 2 * K4, .entry_len = sizeof record[0], .entry_num = (uint32_t)below(65),
     };
     uint32_t room = p.entry_num;
+    unsigned bit;
 
     note("read faults, guest %llu", (ull)(g - m.guest));
+    m.no_dma = true; /* what came after the unit was looked at would be missing */
     if (call(g, NIDUS_CALL_FAULT_READ, &p, sizeof p, 0) != 0 || p.entry_num > room)
         fails("FAULT_READ failed");
+    m.no_dma = false;
     memcpy(record, host_guest_byte(g->host, DATA_AREA + 2 * K4), sizeof record);
     for (uint32_t i = 0; i < p.entry_num; i++) {
         struct device_ *d = NULL;
@@ -166,7 +207,27 @@ void read_faults(struct guest_ *g)
                 d = &m.device[k];
         if (!d)
             fails("a fault of a device that the guest does not have: id %u", record[i].dev_id);
-        if (!(d->faults[record[i].reason / 8] >> record[i].reason % 8 & 1))
-            fails("device %u: a fault that it did not cause: %02xh, %s", record[i].dev_id, record[i].reason, model_reason(record[i].reason));
+        if (record[i].flags & NIDUS_FAULT_DEVICE_TLB) {
+            if (!d->silent)
+                fails("device %u is said not to answer", record[i].dev_id);
+            continue;
+        }
+        bit = fault_bit(record[i].reason, record[i].access, record[i].flags & NIDUS_FAULT_PASID_VALID, record[i].pasid, record[i].addr);
+        if (!(d->faults[bit / 8] >> bit % 8 & 1))
+            fails("device %u: a fault that it did not cause: %02xh, %s, access %u, PASID %u, address 0x%llx", record[i].dev_id, record[i].reason,
+                  model_reason(record[i].reason), record[i].access, record[i].pasid, (ull)record[i].addr);
+        g->read++;
+    }
+    g->lost |= p.out_lost != 0;
+    for (unsigned i = 0; i < m.units; i++)
+        if (model_read(m.unit[i].model, REG_FSTS, 4) & FSTS_PFO)
+            fails("unit %u has had more faults than it can record, and records none any more", i);
+    if (p.entry_num == room && room)
+        return; /* maybe there are more */
+    if (room && !g->lost && g->read != g->faults)
+        fails("%llu faults were recorded, %llu were read, and none is said to be lost", (ull)g->faults, (ull)g->read);
+    if (room) {
+        g->faults = g->read = 0;
+        g->lost = false;
     }
 }

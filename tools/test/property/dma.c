@@ -3,14 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "iommu/dmar.h"
 #include "property.h"
 
 static uint64_t address_for(struct use *use)
 {
     const struct hwpt *h = use->hwpt;
 
-    if (use->changing && use->next && percent(50))
+    if (use->changing && use->next && percent(50)) {
+        const struct hwpt *from = h;
+
         h = use->next;
+        if (from && from->nested && h->nested && h->tree->levels != from->tree->levels) /* what a table of 4 levels left may be found for it */
+            return tree_address(h->tree->levels == 4 ? h->tree : from->tree) & ((1ULL << 48) - 1);
+    }
     if (h && h->nested)
         return percent(97) ? tree_address(h->tree) : 1ULL << below(64);
     return percent(97) ? space_address(h ? h->space : &use->device->guest->space[below(SPACES)]) : 1ULL << below(64);
@@ -69,6 +75,7 @@ static const char *list(const struct outcomes *o, char text[600])
 struct page {
     uint64_t address;
     unsigned size;
+    bool by_ats;
     struct outcomes allowed;
 };
 
@@ -81,13 +88,38 @@ static _Noreturn void wrong(struct device_ *d, const struct model_request *r, co
     dma_fails(d->unit, r, p->address, text);
 }
 
+unsigned fault_bit(uint8_t reason, uint8_t access, bool with_pasid, uint32_t pasid, uint64_t address)
+{
+    uint64_t key = (address & ~(K4 - 1)) ^ (uint64_t)reason << 2 ^ access ^ (with_pasid ? 0x800ULL : 0);
+
+    key = (key ^ (with_pasid ? pasid * 0x9e3779b97f4a7c15ULL : 0)) * 0xbf58476d1ce4e5b9ULL;
+    return (unsigned)(key >> 32) % FAULT_BITS;
+}
+
+/* The guest may be told: of this page, or with what is left of its address where the unit cuts it. */
+static void recorded(struct device_ *d, const struct model_request *r, const struct page *p, uint8_t reason)
+{
+    static const uint8_t accesses[] = { [MODEL_READ] = NIDUS_FAULT_READ, [MODEL_WRITE] = NIDUS_FAULT_WRITE, [MODEL_ATOMIC] = NIDUS_FAULT_ATOMIC };
+    uint8_t access = p->by_ats ? NIDUS_FAULT_READ : accesses[r->access];
+    bool with_pasid = r->with_pasid && m.unit[d->unit].pasid;
+
+    for (unsigned width = 39; width <= 66; width += 9) {
+        uint64_t address = width < 64 ? p->address & ((1ULL << width) - 1) : p->address;
+        unsigned bit = fault_bit(reason, access, with_pasid, r->pasid, address);
+
+        d->faults[bit / 8] |= 1u << bit % 8;
+    }
+    d->guest->faults++;
+}
+
 /* The last page that the request came to. */
 static void judge(struct device_ *d, const struct model_request *r, const struct page *p, const struct model_result *result)
 {
     bool found = false;
 
-    if (result->outcome == MODEL_FAULT) {
-        d->faults[result->reason / 8] |= 1u << result->reason % 8;
+    if (result->outcome == MODEL_FAULT || (p->by_ats && result->outcome == MODEL_RECOVERABLE)) {
+        if (result->outcome == MODEL_FAULT)
+            recorded(d, r, p, result->reason);
         if (!says_fault(&p->allowed, result->reason))
             wrong(d, r, p, result, "this fault is not what the tables say");
         return;
@@ -123,22 +155,24 @@ static bool is_settled(const struct use *use)
 static void one_page(struct use *use, struct model_request *r, uint64_t address, unsigned size)
 {
     struct device_ *d = use->device;
-    struct page p = { .address = address, .size = size };
+    struct page p = { .address = address, .size = size, .by_ats = size && !r->privileged && ats_is_on(d) && percent(75) };
     struct model_result result;
     uint64_t data = below(1ULL << 31) << (size == 8 ? 32 : 0) | (below(1ULL << 31) & ~1ULL);
 
-    expect(use, r, address, size == 0, &p.allowed);
+    expect(use, r, address, size == 0, p.by_ats, &p.allowed);
     if (r->access != MODEL_READ && !may_write(&p.allowed)) {
         r->access = MODEL_READ;
-        expect(use, r, address, size == 0, &p.allowed);
+        expect(use, r, address, size == 0, p.by_ats, &p.allowed);
     }
     if (address % 8 == 0 && r->access != MODEL_READ)
         data &= ~1ULL;
     if (size < 8)
         data &= (1ULL << 8 * size) - 1;
-    result = model_dma(m.unit[d->unit].model, r, address, &data, size);
+    result = (p.by_ats ? model_dma_ats : model_dma)(m.unit[d->unit].model, r, address, &data, size);
     judge(d, r, &p, &result);
     if (result.outcome == MODEL_DONE) {
+        if (!p.by_ats && !result.snooped && m.unit[d->unit].forces_snoop && !(d->properties & DMAR_NO_PGSNP))
+            wrong(d, r, &p, &result, "a request passed by the caches");
         check_data(d, r, &p, &result, data);
         if (is_settled(use) && p.allowed.count == 1 && size && !marks_set(use, address, r->access != MODEL_READ))
             wrong(d, r, &p, &result, "done, and the accessed or dirty flags on the way are not set");
@@ -152,15 +186,17 @@ static void two_pages(struct use *use, struct model_request *r, uint64_t address
     struct page p[2] = { { .address = address | 0xffc, .size = 4 }, { .address = (address | 0xfff) + 1, .size = 4 } };
     struct model_result result;
     uint8_t data[8] = { 0 };
+    bool by_ats = !r->privileged && ats_is_on(d) && percent(50);
 
     for (unsigned i = 0; i < 2; i++) {
-        expect(use, r, p[i].address, false, &p[i].allowed);
+        p[i].by_ats = by_ats;
+        expect(use, r, p[i].address, false, by_ats, &p[i].allowed);
         if (r->access != MODEL_READ && !may_write(&p[i].allowed)) {
             r->access = MODEL_READ;
             i = (unsigned)-1;
         }
     }
-    result = model_dma(m.unit[d->unit].model, r, p[0].address, data, sizeof data);
+    result = (by_ats ? model_dma_ats : model_dma)(m.unit[d->unit].model, r, p[0].address, data, sizeof data);
     if (result.done < 4) {
         judge(d, r, &p[0], &result);
         return;
@@ -177,27 +213,35 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
     struct model_result result;
     uint32_t data = 0;
 
-    r->with_pasid = one_in(3);
+    r->privileged = false;
+    r->with_pasid = one_in(3) || d->ats;
     if (r->with_pasid) {
         r->pasid = 0;
-        expect(&d->use[0], r, address, false, &p.allowed);
+        expect(&d->use[0], r, address, false, false, &p.allowed);
         result = model_dma(m.unit[d->unit].model, r, address, &data, 4);
     } else {
-        expect(&d->use[0], r, address, false, &p.allowed);
+        if (percent(50))
+            p.address = HOST_MEMORY_BASE + below(HOST_RAM_BYTES);
+        expect(&d->use[0], r, p.address, false, false, &p.allowed);
         for (unsigned i = 0; i < p.allowed.count; i++)
             if (p.allowed.one[i].reason != 0x41 && p.allowed.one[i].reason != 0x39)
                 p.allowed.one[i].reason = 0x44;
-        result = model_dma_translated(m.unit[d->unit].model, r, percent(50) ? HOST_MEMORY_BASE + below(HOST_RAM_BYTES) : address, &data, 4);
+        result = model_dma_translated(m.unit[d->unit].model, r, p.address, &data, 4);
     }
     judge(d, r, &p, &result);
 }
 
 static void dma(struct device_ *d)
 {
-    struct use *use = &d->use[percent(50) ? 0 : below(USES)];
+    struct use *use = m.focus && percent(50) ? m.focus : &d->use[percent(50) ? 0 : below(USES)];
     struct model_request r = { .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
     uint64_t address = address_for(use) & ~7ULL;
     unsigned kind = (unsigned)below(100);
+
+    d = use->device;
+    r.source_id = d->source_id;
+    r.privileged = use->pasid && one_in(use->changing ? 2 : 5);
+    r.no_snoop = one_in(4);
 
     if ((address & ~0xfffULL) >> 20 == 0xfee || address >> 20 == 0xfed) /* interrupts */
         return;
@@ -226,6 +270,22 @@ static void stranger(void)
         dma_fails(unit, &r, address, "a function of nobody is not blocked");
 }
 
+void look_at(const struct hwpt *h, uint64_t address)
+{
+    if (address >> 20 == 0xfee || address >> 20 == 0xfed)
+        return;
+    for (unsigned i = 0; i < m.devices; i++)
+        for (unsigned n = 0; n < USES; n++) {
+            struct use *use = &m.device[i].use[n];
+            struct model_request r = {
+                .source_id = m.device[i].source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = one_in(3) ? MODEL_WRITE : MODEL_READ,
+            };
+
+            if (use->hwpt == h)
+                one_page(use, &r, address & ~7ULL, 4);
+        }
+}
+
 void some_dma(void)
 {
     if (one_in(200))
@@ -245,6 +305,12 @@ void dma_within_call(void)
 
 void require_blocked(struct device_ *d)
 {
+    bool attached = false;
+
+    for (unsigned i = 0; i < USES; i++)
+        attached |= d->use[i].hwpt != NULL;
+    if (!attached && (d->function->bus_master || ats_is_on(d)))
+        fails("device %04x has nothing attached, and %s is on", d->source_id, d->function->bus_master ? "Bus Master" : "ATS");
     for (unsigned i = 0; i < 3; i++) {
         struct use *use = &d->use[i ? 0 : below(USES)];
         struct model_request r = {

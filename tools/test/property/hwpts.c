@@ -2,6 +2,7 @@
 /* hwpts.c: page tables of the guests: paging and nested HWPTs, who is attached to which, and the guests' invalidations. */
 #include <string.h>
 
+#include "iommu/dmar.h"
 #include "property.h"
 
 static struct hwpt *free_slot(struct guest_ *g)
@@ -79,7 +80,7 @@ static bool reaches_far(const struct space *s)
 static void alloc_paging(struct guest_ *g, struct device_ *d, struct hwpt *h)
 {
     struct space *s = some_space(g);
-    bool parent = percent(70), pasid = percent(70);
+    bool parent = percent(70), pasid = percent(m.crowded ? 95 : 70);
     const struct unit_ *u = &m.unit[d->unit];
     bool may = !parent || (u->nest && g->nested && !(m.errata && has_read_only(s)));
     uint32_t id;
@@ -95,7 +96,7 @@ static void alloc_paging(struct guest_ *g, struct device_ *d, struct hwpt *h)
     if (result != 0 && may && result != -NIDUS_ENOMEM && !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
         fails("HWPT_ALLOC was refused: %lld", (long long)result);
     if (result == 0)
-        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .nest_parent = parent, .pasid = pasid };
+        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .properties = d->properties, .nest_parent = parent, .pasid = pasid };
 }
 
 /* What a guest may say of its table, most of the time. */
@@ -104,7 +105,7 @@ static struct nidus_hwpt_vtd_s1 choose_s1(const struct tree *t, const struct uni
     struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = t->top + t->space->offset, .addr_width = t->levels == 5 ? 57 : 48 };
 
     *good = t->levels == 4 || u->fs_5level;
-    if (one_in(4)) {
+    if (one_in(3)) {
         s1.flags = below(8);
         *good &= (!(s1.flags & NIDUS_VTD_S1_SRE) || u->srs) && (!(s1.flags & NIDUS_VTD_S1_EAFE) || (u->eafs && u->snoops));
     }
@@ -150,15 +151,16 @@ static void alloc_nested(struct guest_ *g, struct device_ *d, struct hwpt *h, st
     if (result != 0)
         return;
     *h = (struct hwpt){
-        .live = true, .nested = true, .id = id, .space = parent->space, .unit = d->unit, .parent = parent, .tree = t,
-        .eafe = s1.flags & NIDUS_VTD_S1_EAFE, .sre = s1.flags & NIDUS_VTD_S1_SRE, .pasid = pasid,
+        .live = true, .nested = true, .id = id, .space = parent->space, .unit = d->unit, .properties = parent->properties, .parent = parent, .tree = t,
+        .eafe = s1.flags & NIDUS_VTD_S1_EAFE, .sre = s1.flags & NIDUS_VTD_S1_SRE, .wpe = s1.flags & NIDUS_VTD_S1_SRE && s1.flags & NIDUS_VTD_S1_WPE,
+        .pasid = pasid,
     };
     parent->children++;
 }
 
 void hwpt_allocs(struct guest_ *g)
 {
-    struct hwpt *h = free_slot(g), *parent = percent(75) ? some_hwpt(g, is_parent) : NULL;
+    struct hwpt *h = free_slot(g), *parent = percent(m.crowded ? 30 : 75) ? some_hwpt(g, is_parent) : NULL;
     struct device_ *d = some_device(g);
 
     if (!h || !d)
@@ -269,7 +271,8 @@ static bool is_gapless(const struct hwpt *from, const struct hwpt *to)
 {
     if (!from || !from->nested || !to->nested)
         return from && !(from->nested && from->sre) && !(to->nested && to->sre);
-    return from->parent == to->parent && from->tree->levels == to->tree->levels;
+    return from->parent == to->parent && from->tree->levels == to->tree->levels && from->sre == to->sre && from->wpe == to->wpe &&
+           from->eafe == to->eafe;
 }
 
 static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, struct nidus_vfio_attach *p, unsigned allocations)
@@ -280,6 +283,7 @@ static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, stru
     p->argsz = size;
     p->flags = use->pasid ? NIDUS_VFIO_ATTACH_PASID : 0;
     p->pasid = use->pasid;
+    m.focus = use;
     use->changing = true;
     use->next = next;
     use->gapless = is_gapless(use->hwpt, next);
@@ -287,6 +291,7 @@ static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, stru
     result = call(g, NIDUS_CALL_ATTACH, p, size, use->device->id);
     host_fail_allocation(0);
     use->changing = false;
+    m.focus = NULL;
     return result;
 }
 
@@ -295,7 +300,7 @@ static void attach_space(struct guest_ *g, struct use *use, struct space *s)
     struct device_ *d = use->device;
     struct hwpt *h = free_slot(g), *old = use->hwpt;
     struct nidus_vfio_attach p = { .pt_id = s->id };
-    struct hwpt next = { .live = true, .automatic = true, .space = s, .unit = d->unit };
+    struct hwpt next = { .live = true, .automatic = true, .space = s, .unit = d->unit, .properties = d->properties };
     int64_t result;
 
     if (!h)
@@ -325,6 +330,7 @@ static void attach_space(struct guest_ *g, struct use *use, struct space *s)
     use->hwpt = h;
     if (h != old)
         moved(g, old);
+    look_at(h, space_address(s));
 }
 
 static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
@@ -332,7 +338,8 @@ static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
     struct device_ *d = use->device;
     struct nidus_vfio_attach p = { .pt_id = h->id };
     struct hwpt *old = use->hwpt;
-    bool sure = m.unit[h->unit].model == m.unit[d->unit].model && (!h->nested || h->parent->unit == d->unit);
+    bool sure = h->unit == d->unit && (!h->nested || h->parent->unit == d->unit) && (h->properties | d->properties) == h->properties &&
+                !(h->nested && d->properties & DMAR_NO_NESTED);
     int64_t result;
 
     note("attach device %llu, PASID %llu, guest %llu, to HWPT %llu", d->id, use->pasid, (ull)(g - m.guest), h->id);
@@ -346,6 +353,8 @@ static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
         fails("ATTACH of PASID %u was accepted, which device %u does not send", use->pasid, d->id);
     if (result == 0 && h->nested && (!m.unit[d->unit].nest || (h->tree->levels == 5 && !m.unit[d->unit].fs_5level)))
         fails("ATTACH of a first stage that the unit cannot walk was accepted");
+    if (result == 0 && h->nested && d->properties & DMAR_NO_NESTED)
+        fails("ATTACH of a first stage was accepted, which firmware does not allow for device %u", d->id);
     if (result == -NIDUS_EOPNOTSUPP && use->pasid && !d->pasids)
         return;
     if (result != 0) {
@@ -359,6 +368,28 @@ static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
     use->hwpt = h;
     if (h != old)
         moved(g, old);
+    look_at(h, h->nested ? tree_address(h->tree) : space_address(h->space));
+}
+
+/* What another device of the guest on the unit has under this PASID, or a first stage beside the one that this device has: what is to share
+ * (DID, PASID)s, and to stop sharing them. */
+static struct hwpt *kindred_hwpt(struct guest_ *g, const struct use *use, struct hwpt *otherwise)
+{
+    const struct device_ *other = some_device(g);
+    unsigned from = (unsigned)below(HWPTS);
+
+    if (one_in(2)) {
+        struct hwpt *h = other ? other->use[use - use->device->use].hwpt : NULL;
+
+        return h && other->unit == use->device->unit ? h : otherwise;
+    }
+    for (unsigned i = 0; use->hwpt && use->hwpt->nested && i < HWPTS; i++) {
+        struct hwpt *h = &g->hwpt[(from + i) % HWPTS];
+
+        if (h->live && h->parent == use->hwpt->parent && h != use->hwpt)
+            return h;
+    }
+    return otherwise;
 }
 
 void hwpt_attaches(struct guest_ *g, struct use *use)
@@ -370,6 +401,8 @@ void hwpt_attaches(struct guest_ *g, struct use *use)
 
         h = nested ? nested : h;
     }
+    if (h && !m.crowded && percent(m.family ? 70 : 35))
+        h = kindred_hwpt(g, use, h);
     if (h)
         attach_hwpt(g, use, h);
     else if (!use->pasid)
@@ -382,11 +415,13 @@ void hwpt_detaches(struct guest_ *g, struct use *use)
     struct hwpt *old = use->hwpt;
 
     note("detach device %llu, PASID %llu, guest %llu", use->device->id, use->pasid, (ull)(g - m.guest));
+    m.focus = use;
     use->changing = true;
     use->next = NULL;
     use->gapless = false;
     if (call(g, NIDUS_CALL_DETACH, &p, p.argsz, use->device->id) != 0)
         fails("DETACH failed");
+    m.focus = NULL;
     use->changing = false;
     use->hwpt = NULL;
     moved(g, old);
@@ -397,6 +432,7 @@ void hwpt_detaches(struct guest_ *g, struct use *use)
 
 #define ENTRIES_MAX 1200u
 #define ENTRIES_AT  0x6000ULL /* in the guest's private pages */
+_Static_assert(ENTRIES_AT + ENTRIES_MAX * sizeof(struct nidus_hwpt_vtd_s1_invalidate) < PRIVATE_PAGES * K4, "their room");
 
 /* A range that covers something of what is stale, exactly or not. */
 static void choose_range(struct hwpt *h, struct nidus_hwpt_vtd_s1_invalidate *e)
@@ -428,11 +464,15 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
 {
     static struct nidus_hwpt_vtd_s1_invalidate entry[ENTRIES_MAX];
     struct nidus_hwpt_invalidate p = { .size = sizeof p, .hwpt_id = h->id, .entry_len = sizeof entry[0] };
-    uint32_t count = percent(70) ? 1 : percent(97) ? 1 + (uint32_t)below(12) : percent(80) ? 100 + (uint32_t)below(200) : ENTRIES_MAX, bad = UINT32_MAX;
+    uint32_t count = percent(70) ? 1 : percent(94) ? 1 + (uint32_t)below(12) : percent(80) ? 100 + (uint32_t)below(200) : 1030 + (uint32_t)below(170), bad = UINT32_MAX;
+    bool last_counts = count > 1 && one_in(2);
     int64_t result;
 
     for (uint32_t i = 0; i < count; i++)
-        choose_range(h, &entry[i]);
+        if (i + 1 < count && last_counts)
+            entry[i] = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (0x123450 + i) * K4, .npages = 1 };
+        else
+            choose_range(h, &entry[i]);
     if (one_in(5)) {
         count = 1;
         entry[0] = (struct nidus_hwpt_vtd_s1_invalidate){ .npages = UINT64_MAX };
@@ -453,5 +493,10 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
         bool all = entry[i].npages == UINT64_MAX;
 
         stale_done(h, entry[i].addr, all ? UINT64_MAX : entry[i].addr + entry[i].npages * K4 - 1, entry[i].flags & NIDUS_VTD_INV_LEAF);
+    }
+    if (p.entry_num) {
+        const struct nidus_hwpt_vtd_s1_invalidate *last = &entry[p.entry_num - 1];
+
+        look_at(h, last->npages == UINT64_MAX ? tree_address(h->tree) : last->addr + below(last->npages < 64 ? last->npages : 64) * K4);
     }
 }

@@ -22,16 +22,18 @@ static void choose_unit(struct unit_ *u)
     static const char *const kinds[] = { "spr", "spr4", "spr-svm", "qemu", "3-level", "noncoherent", "granite", "meteor" };
     uint64_t *cap, *ecap;
 
-    u->preset = *model_preset(kinds[below(8)]);
+    u->preset = *model_preset(m.crowded ? "spr-svm" : kinds[below(8)]);
     cap = &u->preset.cap;
     ecap = &u->preset.ecap;
     snprintf(u->name, sizeof u->name, "%s", u->preset.name);
-    if (one_in(5))
-        change(u, cap, BITS(2, 0), below(2), "+few-dids");
+    if (m.crowded || one_in(5))
+        change(u, cap, BITS(2, 0), m.crowded ? 0 : below(2), "+few-dids");
     if (one_in(8))
         change(u, cap, BIT(39), 0, "-psi");
     if (one_in(4))
         change(u, cap, BITS(53, 48), 9 * below(3), "+mamv");
+    if (one_in(3) && field(*cap, BITS(33, 24)) < 0x80) /* behind more fault records there would be other registers */
+        change(u, cap, BITS(47, 40), 7, "+records");
     if (one_in(6))
         change(u, cap, BIT(7), 1, "+cm");
     if (one_in(4))
@@ -40,6 +42,12 @@ static void choose_unit(struct unit_ *u)
         change(u, cap, BIT(56), 0, "-fs1g");
     if (one_in(6))
         change(u, ecap, BIT(7), 0, "-sc");
+    if (one_in(6))
+        change(u, ecap, BIT(31), 0, "-srs");
+    if (one_in(8))
+        change(u, ecap, BIT(34), 0, "-eafs");
+    if (one_in(6))
+        change(u, ecap, BIT(33), 0, "-nwfs");
     u->pasid = *ecap & BIT(40);
     u->nest = *ecap & BIT(26);
     u->snoops = *ecap & BIT(48);
@@ -49,6 +57,9 @@ static void choose_unit(struct unit_ *u)
     u->srs = *ecap & BIT(31);
     u->zlr = *cap & BIT(22);
     u->caching = *cap & BIT(7);
+    u->ats = *ecap & BIT(2);
+    u->nwfs = *ecap & BIT(33);
+    u->forces_snoop = *ecap & BIT(7);
     u->dids = (16u << 2 * field(*cap, BITS(2, 0))) - 1;
 }
 
@@ -86,6 +97,7 @@ static void guest_starts(struct guest_ *g)
 {
     char reason[160] = "";
 
+    g->lost = true; /* what devices do on the way in may come late */
     m.in_call = true;
     g->context = iommu_context_create(g->host, g->nested);
     m.in_call = false;
@@ -96,6 +108,8 @@ static void guest_starts(struct guest_ *g)
 
         if (d->guest != g)
             continue;
+        d->ats &= !d->silent; /* nobody knows what it has kept */
+        d->silent = false;
         d->leaving = true; /* on its way in */
         d->assigned = true;
         m.in_call = true;
@@ -146,6 +160,15 @@ static void guest_ends(struct guest_ *g)
     memset(g->tree, 0, sizeof g->tree);
 }
 
+void device_falls_silent(struct device_ *d)
+{
+    if (!ats_is_on(d) || d->silent || !one_in(4))
+        return;
+    note("device %llu, guest %llu, falls silent", d->id, (ull)(d->guest - m.guest));
+    d->silent = true;
+    model_device_silent(m.unit[d->unit].model, d->source_id, true);
+}
+
 void restart_guest(struct guest_ *g)
 {
     note("guest %llu ends and starts again", (ull)(g - m.guest));
@@ -155,49 +178,92 @@ void restart_guest(struct guest_ *g)
 
 /* The machine ------------------------------------------------------------------------------------------ */
 
-/* Extended capability 1Bh: PASID, of 20 bits or 8. */
-static void add_pasids(struct host_function *f)
+/* Extended capabilities: PASID of 20 bits, 16 or 8; ATS, whose queue takes so many at a time; PRI. */
+#define ATS_CONTROL 0x126u
+
+static void add_capabilities(const struct device_ *d)
 {
-    f->config[0x100] = 0x1b;
-    f->config[0x105] = one_in(2) ? 20 : 8;
+    uint8_t *config = d->function->config;
+
+    config[0x100] = 0x02; /* a virtual channel */
+    config[0x103] = d->pasids ? 0x11 : d->ats ? 0x12 : 0;
+    if (d->pasids) {
+        config[0x110] = 0x1b;
+        config[0x113] = d->ats ? 0x12 : 0;
+        config[0x115] = d->pasid_bits;
+    }
+    if (d->ats) {
+        config[0x120] = 0x0f;
+        config[0x123] = 0x13;
+        config[0x124] = (uint8_t)below(32);
+        config[0x130] = 0x13;
+    }
 }
 
-/* Extended capability 0Fh: ATS, behind the other, or what stands for it; and 13h, PRI. */
-static void add_ats(struct host_function *f)
+bool ats_is_on(const struct device_ *d)
 {
-    f->config[0x103] = 0x14;
-    f->config[0x140] = 0x0f;
-    f->config[0x143] = 0x15;
-    f->config[0x150] = 0x13;
+    return d->ats && d->function->config[ATS_CONTROL + 1] & 0x80;
+}
+
+/* What firmware may say of a device inside the SoC. */
+static uint8_t choose_properties(void)
+{
+    static const uint8_t some[] = { DMAR_NO_NESTED, DMAR_NO_PWSNP, DMAR_NO_PGSNP, DMAR_NO_PWSNP | DMAR_NO_PGSNP };
+
+    return one_in(6) ? some[below(4)] | (one_in(2) ? DMAR_ATC_HARDENED : 0) : 0;
 }
 
 static void choose_devices(bool ats)
 {
     static const uint32_t pasids[USES] = { 0, 1, 2, 199 };
+    static const uint32_t far[] = { 199, 0x9000, 0xffff };
+    bool firmware_knows = one_in(2);
     static const uint16_t ids[DEVICES] = { 0x0010, 0x0098, 0x0100, 0x01ff, 0x8008, 0xfff8, 0x0011, 0x4080 };
 
-    m.devices = m.guests + (unsigned)below(DEVICES - m.guests + 1);
+    m.devices = m.crowded || m.family ? DEVICES : m.guests + (unsigned)below(DEVICES - m.guests + 1);
     for (unsigned i = 0; i < m.devices; i++) {
         m.device[i] = (struct device_){
             .guest = &m.guest[i < m.guests ? i : below(m.guests)], .unit = (unsigned)below(m.units), .source_id = ids[i],
         };
         m.device[i].pasids = m.unit[m.device[i].unit].pasid && !one_in(4);
+        m.device[i].pasid_bits = m.device[i].pasids ? one_in(4) ? 20 : one_in(2) ? 16 : 8 : 0;
+        m.device[i].ats = ats && m.unit[m.device[i].unit].ats && one_in(2);
+        m.device[i].properties = firmware_knows ? choose_properties() : 0;
+        m.device[i].function = host_function_add(0, ids[i]);
+        add_capabilities(&m.device[i]);
         for (unsigned n = 0; n < USES; n++)
             m.device[i].use[n] = (struct use){ .device = &m.device[i], .pasid = pasids[n] };
-        host_function_add(0, ids[i]);
-        if (m.device[i].pasids)
-            add_pasids(host_function(0, ids[i]));
-        m.device[i].ats = ats && m.unit[m.device[i].unit].preset.ecap & BIT(2) && one_in(2);
-        if (m.device[i].ats)
-            add_ats(host_function(0, ids[i]));
+        if (m.device[i].pasid_bits > 8)
+            m.device[i].use[USES - 1].pasid = far[below(3)];
     }
 }
 
-/* … and behind what the model says, that ATS may be used below all ports. */
-static const void *dmar(uint32_t *length)
+/* ATS is allowed through all ports; what firmware says of devices (SIDP). */
+static const void *with_more(const void *table, uint32_t *length)
 {
     static const uint8_t atsr[] = { 2, 0, 8, 0, 1, 0, 0, 0 };
-    static uint8_t table[4096];
+    static uint8_t more[1024];
+    uint32_t at = *length;
+
+    memset(more, 0, sizeof more);
+    memcpy(more, table, at);
+    memcpy(more + at, atsr, sizeof atsr);
+    at += sizeof atsr;
+    for (unsigned i = 0; i < m.devices; i++)
+        if (m.device[i].properties) {
+            uint16_t id = m.device[i].source_id;
+            const uint8_t sidp[] = { 6, 0, 16, 0, 0, 0, 0, 0, 1, 8, m.device[i].properties, 0, 0, (uint8_t)(id >> 8), id >> 3 & 31, id & 7 };
+
+            memcpy(more + at, sidp, sizeof sidp);
+            at += sizeof sidp;
+        }
+    memcpy(more + 4, &at, sizeof at);
+    *length = at;
+    return more;
+}
+
+static const void *dmar(uint32_t *length)
+{
     static uint16_t scope[UNITS][DEVICES + 1];
     const uint16_t *scopes[UNITS];
 
@@ -210,11 +276,7 @@ static const void *dmar(uint32_t *length)
         scope[u][count] = 0xffff;
         scopes[u] = scope[u];
     }
-    memcpy(table, model_host_dmar(m.model, scopes, length), sizeof table - sizeof atsr);
-    memcpy(table + *length, atsr, sizeof atsr);
-    *length += sizeof atsr;
-    memcpy(table + 4, length, sizeof *length);
-    return table;
+    return with_more(model_host_dmar(m.model, scopes, length), length);
 }
 
 static void (*model_hook)(volatile void *entry, unsigned bytes);
@@ -242,7 +304,9 @@ void machine_start(uint64_t seed, unsigned units, bool ats)
     memset(&m, 0, sizeof m);
     host_reset();
     m.model = model_host_new(seed);
-    m.units = units ? units : 1 + (unsigned)below(UNITS - 1);
+    m.crowded = !units && one_in(10);
+    m.family = !units && !m.crowded && one_in(8);
+    m.units = m.crowded || m.family ? 1 : units ? units : 1 + (unsigned)below(UNITS - 1);
     m.errata = one_in(3);
     for (unsigned i = 0; i < m.units; i++) {
         choose_unit(&m.unit[i]);
@@ -252,7 +316,7 @@ void machine_start(uint64_t seed, unsigned units, bool ats)
     struct model_freedom freedom = choose_freedom();
     model_set_freedom(m.model, &freedom);
     note("machine of %llu units, erratum 772415 %llu", m.units, m.errata);
-    m.guests = 1 + (unsigned)below(GUESTS);
+    m.guests = m.crowded ? 2 : m.family ? 1 : 1 + (unsigned)below(GUESTS);
     for (unsigned i = 0; i < m.guests; i++)
         guest_memory(&m.guest[i], i);
     choose_devices(ats);

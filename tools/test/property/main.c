@@ -12,7 +12,7 @@
 
 #include "property.h"
 
-#define EPISODE_STEPS 20000u
+#define EPISODE_STEPS 20000u    /* at the most */
 
 static struct {
     uint64_t seed, steps, episode;
@@ -206,6 +206,14 @@ static void crashed(int number)
 
 /* Steps --------------------------------------------------------------------------------------------------- */
 
+/* Most are short: many machines. */
+static uint64_t episode_steps(uint64_t number)
+{
+    uint64_t left = option.steps - done, length = number % 4 == 3 ? EPISODE_STEPS : EPISODE_STEPS / 5;
+
+    return left < length ? left : length;
+}
+
 static void one_step(void)
 {
     struct guest_ *g = &m.guest[below(m.guests)];
@@ -215,6 +223,10 @@ static void one_step(void)
     struct tree *t = &g->tree[below(TREES)];
     struct hwpt *h;
 
+    if (one_in(8))
+        iommu_poll(); /* the timer */
+    if ((m.crowded || m.family) && one_in(8))
+        kind = 962 + (unsigned)below(24);
     if (kind < 740)
         some_dma();
     else if (kind < 870) {
@@ -238,10 +250,12 @@ static void one_step(void)
         hwpt_destroys(g);
     else if (kind < 990)
         space_allocs(g);
-    else if (kind < 993)
+    else if (kind < 995)
         read_faults(g);
-    else if (kind < 999)
+    else if (kind < 998)
         bad_call(g);
+    else if (kind < 999)
+        device_falls_silent(d);
     else if (one_in(10))
         restart_guest(g);
     require_no_violation();
@@ -264,7 +278,7 @@ static void episode(uint64_t number, uint64_t steps)
     option.episode = number;
     step = 0;
     begin_choices(number, UINT64_MAX);
-    machine_start(mix(option.seed * 31 + number), option.units, false);
+    machine_start(mix(option.seed * 31 + number), option.units, true);
     furnish();
     for (; step < steps; step++) {
         done += !attempting;
@@ -340,7 +354,7 @@ int main(int argc, char **argv)
         episode(option.episode, option.steps < EPISODE_STEPS ? option.steps : EPISODE_STEPS);
     } else {
         for (uint64_t number = 0; done < option.steps; number++) {
-            episode(number, option.steps - done < EPISODE_STEPS ? option.steps - done : EPISODE_STEPS);
+            episode(number, episode_steps(number));
             if (option.progress && number % 500 == 499) {
                 clock_gettime(CLOCK_MONOTONIC, &now);
                 fprintf(stderr, "seed %llu: %llu million steps, %lld s\n", (ull)option.seed, (ull)(done / 1000000), (long long)(now.tv_sec - start.tv_sec));

@@ -46,9 +46,10 @@ typedef unsigned long long ull;
 #define DEVICES 8u
 #define AREAS   40u
 #define SPACES  4u
-#define HWPTS   14u
+#define HWPTS   24u
 #define TREES   4u
 #define STALE   24u
+#define FAULT_BITS 65536u
 
 /* An IOAS: which IOVA is which GPA. */
 struct area {
@@ -95,10 +96,11 @@ struct hwpt {
     uint32_t id;
     struct space *space;
     unsigned unit;              /* of the device that it was made for */
+    uint8_t properties;         /* … and what firmware said of it */
     /* nested: */
     struct hwpt *parent;
     struct tree *tree;
-    bool eafe, sre;
+    bool eafe, sre, wpe;
     unsigned children;
     struct stale stale[STALE];
     unsigned stales;
@@ -121,11 +123,15 @@ struct device_ {
     uint16_t source_id;
     uint32_t id;
     bool assigned;
-    bool pasids;                /* it sends some, and its unit knows them */
-    bool ats;                   /* it has a TLB of its own */
+    struct host_function *function;
+    bool pasids;                /* it sends some, and its unit knows them: */
+    uint8_t pasid_bits;
+    bool ats;                   /* it has a TLB of its own, and the guest may use it */
+    bool silent;                /* that does not answer invalidations any more */
+    uint8_t properties;         /* what firmware says of it: DMAR_NO_NESTED … */
     struct use use[USES];
     bool leaving;               /* it is on its way to the guest, or away from it */
-    uint8_t faults[32];         /* a bit for each reason that it got since the guest read its faults */
+    uint8_t faults[FAULT_BITS / 8]; /* a bit for each fault that it got: reason, access, PASID and page, hashed */
 };
 
 struct guest_ {
@@ -133,6 +139,8 @@ struct guest_ {
     struct iommu_context *context;
     bool nested;                /* may have nest parents */
     bool huge;
+    uint64_t faults, read;      /* that its devices got, that it has read, since it had read all that there was, … */
+    bool lost;                  /* … and whether it was told that some are missing, or nobody knows */
     struct space space[SPACES];
     struct hwpt hwpt[HWPTS];
     struct tree tree[TREES];
@@ -144,7 +152,7 @@ struct unit_ {
     struct model_preset preset;
     char name[48];
     struct model_unit *model;
-    bool pasid, nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching;
+    bool pasid, nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching, ats, nwfs, forces_snoop;
     unsigned dids;
 };
 
@@ -156,7 +164,10 @@ struct machine {
     unsigned guests;
     struct device_ device[DEVICES];
     unsigned devices;
+    bool crowded;               /* one unit with few DIDs, and many that want them */
+    bool family;                /* one guest, whose devices are all on one unit and use the same tables */
     bool errata;                /* 772415: in force, and in the hardware */
+    struct use *focus;          /* what the call that is under way is about */
     uint64_t own_pages;         /* nidus's own, before the first device was assigned */
     bool broken;                /* a unit may not answer: what it may still use is never given back */
     bool in_call, no_dma;       /* a call is under way; … after which nobody knows yet what holds */
@@ -186,6 +197,8 @@ void require_no_violation(void);
 /* ats: some devices have a TLB of their own, and may use it. */
 void machine_start(uint64_t seed, unsigned units, bool ats);
 void machine_stop(void);
+/* The device's TLB answers no invalidation any more: nidus shuts it out at the next one. */
+void device_falls_silent(struct device_ *d);
 /* A guest ends and comes back. */
 void restart_guest(struct guest_ *g);
 
@@ -262,15 +275,22 @@ struct outcomes {
     struct outcome one[OUTCOMES];
 };
 /* All that a request for one page may give. */
-void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out);
+/* … by_ats: and its translation is asked for first. */
+void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, bool by_ats, struct outcomes *out);
 /* After a request that was done: are A and D set all the way?  Only where exactly one walk is possible. */
 bool marks_set(struct use *use, uint64_t address, bool write);
 
 /* dma.c ------------------------------------------------------------------------------------------------ */
 
 void some_dma(void);
+/* Do those that use it, of them, see what they should at the address? */
+void look_at(const struct hwpt *h, uint64_t address);
 /* Between two stores of the driver. */
 void dma_within_call(void);
+/* Are the device's translation requests on? */
+bool ats_is_on(const struct device_ *d);
+/* The bit of its faults that stands for this one. */
+unsigned fault_bit(uint8_t reason, uint8_t access, bool with_pasid, uint32_t pasid, uint64_t address);
 /* The device must not get anywhere. */
 void require_blocked(struct device_ *d);
 

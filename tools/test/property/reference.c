@@ -7,6 +7,7 @@
  * Where a call is under way, or the guest has changed an entry and not yet invalidated it, several values are possible at that place;
  * all combinations are followed, for hardware may have cached each part at another time.
  */
+#include "iommu/dmar.h"
 #include "property.h"
 
 struct question {
@@ -15,7 +16,8 @@ struct question {
     const struct unit_ *unit;
     const struct hwpt *hwpt;
     enum model_access access;
-    bool zero_length;
+    bool zero_length, privileged;
+    bool by_ats;                /* a translation request: rights do not stop its walk, they are what it asks for */
     uint64_t address;
     struct outcomes *out;
 };
@@ -57,7 +59,7 @@ static bool maybe_too_wide(uint64_t address)
     return address >> 39 != 0;
 }
 
-static void last_page(struct question *q, const struct space *s, uint64_t iova, bool nested)
+static void last_page(struct question *q, const struct space *s, uint64_t iova, bool nested, bool may_write)
 {
     struct area page[2];
     unsigned count = second_stage(s, iova, page);
@@ -67,7 +69,9 @@ static void last_page(struct question *q, const struct space *s, uint64_t iova, 
             fault(q, 0x79);
             if (!nested && maybe_too_wide(iova))
                 fault(q, 0x84);
-        } else if (q->access != MODEL_READ && !page[i].write) {
+        } else if (q->by_ats && !page[i].read && (q->access != MODEL_WRITE || !(page[i].write && may_write))) { /* lacks that first */
+            fault(q, 0x86);
+        } else if (q->access != MODEL_READ && !(page[i].write && may_write)) {
             fault(q, 0x85);
         } else if (q->access != MODEL_WRITE && !page[i].read && !(q->zero_length && q->unit->zlr)) {
             fault(q, 0x86);
@@ -103,24 +107,31 @@ struct rights {
 
 static void table(struct question *q, unsigned level, uint64_t iova, struct rights rights);
 
+/* Are first-stage tables snooped for the device? */
+static bool snoops(const struct question *q)
+{
+    return q->unit->snoops && !(q->device->properties & DMAR_NO_PWSNP);
+}
+
 /* Marks that are missing have to be set: by what may be written, in tables that are snooped. */
 static bool cannot_mark(struct question *q, uint64_t e, uint64_t marks, bool writable)
 {
     if ((e & marks) == marks)
         return false;
-    if (!writable && !m.errata) {
+    if (!writable && !(m.errata && snoops(q))) {
         fault(q, 0x77);
         return true;
     }
-    if (!q->unit->snoops)
+    if (!snoops(q))
         fault(q, 0x90);
-    return !q->unit->snoops;
+    return !snoops(q);
 }
 
 static void entry(struct question *q, uint64_t e, unsigned level, bool writable, struct rights rights)
 {
     bool leaf = level == 1 || ((level == 2 || level == 3) && e & FS_PS), write = q->access != MODEL_READ;
     uint64_t address = e & FS_ADDR, marks = FS_A | (q->hwpt->eafe ? FS_EA : 0);
+    bool may_write;
 
     if (!(e & FS_P)) {
         fault(q, 0x71);
@@ -132,7 +143,7 @@ static void entry(struct question *q, uint64_t e, unsigned level, bool writable,
     }
     rights.write &= (e & FS_W) != 0;
     rights.user &= (e & FS_U) != 0;
-    if (!rights.user) {
+    if (!rights.user && !q->privileged) {
         fault(q, 0x81);
         return;
     }
@@ -143,12 +154,15 @@ static void entry(struct question *q, uint64_t e, unsigned level, bool writable,
             table(q, level - 1, address, rights);
         return;
     }
-    if (write && !rights.write) {
+    may_write = rights.write || (q->privileged && !q->hwpt->wpe);
+    if (write && !may_write && !q->by_ats) {
         fault(q, 0x85);
         return;
     }
-    if (!cannot_mark(q, e, marks | (write ? FS_D : 0), writable))
-        last_page(q, q->hwpt->space, (address & ~(span(level) - 1)) | (q->address & (span(level) - 1)), true);
+    if (q->by_ats && !q->unit->nwfs) /* each translation request may write */
+        write = true;
+    if (!cannot_mark(q, e, marks | (write && may_write ? FS_D : 0), writable))
+        last_page(q, q->hwpt->space, (address & ~(span(level) - 1)) | (q->address & (span(level) - 1)), true, may_write);
 }
 
 static void table(struct question *q, unsigned level, uint64_t iova, struct rights rights)
@@ -189,8 +203,10 @@ static void attached(struct question *q, const struct hwpt *h)
         fault(q, 0x59);
         if (q->use->pasid >= 64) /* its table comes with its first attachment */
             fault(q, 0x51);
-    } else if (!h->nested)
-        last_page(q, h->space, q->address, false);
+    } else if (q->privileged && !(h->nested && h->sre))
+        fault(q, 0x5d);
+    else if (!h->nested)
+        last_page(q, h->space, q->address, false, true);
     else if (!is_canonical(q->address, h->tree->levels))
         fault(q, 0x80);
     else
@@ -207,26 +223,28 @@ static void follow(struct question *q)
         attached(q, NULL);
 }
 
-/* In caching mode (CAP.CM) a unit may remember from a read that the second stage has no such page, and then says so to a write, which by
- * itself would have failed for lack of rights. */
-static void absent_to_a_read(const struct question *written)
+/* In caching mode (CAP.CM) a unit may remember from a read, or from a supervisor's request, that the second stage has no such page, and
+ * then says so to one that by itself would have failed for lack of rights. */
+static void absent_to_others(const struct question *asked, bool privileged)
 {
-    struct outcomes read = { 0 };
-    struct question q = *written;
+    struct outcomes other = { 0 };
+    struct question q = *asked;
 
     q.access = MODEL_READ;
-    q.out = &read;
+    q.privileged = privileged;
+    q.out = &other;
     follow(&q);
-    for (unsigned i = 0; i < read.count; i++)
-        if (read.one[i].reason == 0x79)
-            add(written->out, 0x79, 0, 0);
+    for (unsigned i = 0; i < other.count; i++)
+        if (other.one[i].reason == 0x79)
+            add(asked->out, 0x79, 0, 0);
 }
 
-void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, struct outcomes *out)
+void expect(struct use *use, const struct model_request *request, uint64_t address, bool zero_length, bool by_ats, struct outcomes *out)
 {
     struct device_ *d = use->device;
     struct question q = {
         .use = use, .device = d, .unit = &m.unit[d->unit], .access = request->access, .zero_length = zero_length, .address = address, .out = out,
+        .privileged = request->with_pasid && request->privileged, .by_ats = by_ats,
     };
 
     out->count = 0;
@@ -246,8 +264,10 @@ void expect(struct use *use, const struct model_request *request, uint64_t addre
         return;
     }
     follow(&q);
+    if (q.unit->caching && !q.privileged && request->with_pasid)
+        absent_to_others(&q, true);
     if (q.unit->caching && request->access != MODEL_READ)
-        absent_to_a_read(&q);
+        absent_to_others(&q, q.privileged);
 }
 
 /* Marks ------------------------------------------------------------------------------------------------ */

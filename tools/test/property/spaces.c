@@ -324,4 +324,7 @@ void space_unmaps(struct guest_ *g, struct space *s)
     if (result == 0 && unmapped != bytes)
         fails("IOAS_UNMAP says 0x%llx bytes, it was 0x%llx", (ull)unmapped, (ull)bytes);
     touch(s, all ? s->hot[1] : first + (percent(50) ? 0 : length - K4));
+    for (unsigned i = 0; !all && i < HWPTS; i++)
+        if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == s)
+            look_at(&g->hwpt[i], first + below(length / K4) * K4);
 }

@@ -76,6 +76,14 @@ void stale_keep(struct hwpt *h, uint32_t units)
     }
 }
 
+/* The largest leaf that may be cached of what an entry led to: it goes only when all of it is invalidated (6.5.3.3). */
+static uint64_t largest_leaf(const struct stale *s)
+{
+    uint64_t size = s->last - s->first + 1;
+
+    return s->leaf ? size : size <= M2 ? K4 : size <= G1 ? M2 : G1;
+}
+
 void stale_done(struct hwpt *h, uint64_t first, uint64_t last, bool leaf_only)
 {
     for (unsigned i = h->stales; i-- > 0;) {
@@ -85,9 +93,15 @@ void stale_done(struct hwpt *h, uint64_t first, uint64_t last, bool leaf_only)
             continue;
         if (first <= s->first && last >= s->last) {
             drop(h, i);
-        } else if (!s->leaf && s->dones < 4) { /* a part of a large page may leave all of it (6.5.3.3) */
-            s->done[s->dones].first = first;
-            s->done[s->dones++].last = last;
+        } else if (s->dones < 4) {
+            uint64_t leaf = largest_leaf(s), from = first > s->first ? first : s->first, to = last < s->last ? last : s->last;
+
+            from = s->first + (from - s->first + leaf - 1) / leaf * leaf;
+            to = s->first + (to - s->first + 1) / leaf * leaf;
+            if (from < to) {
+                s->done[s->dones].first = from;
+                s->done[s->dones++].last = to - 1;
+            }
         }
     }
 }
