@@ -52,7 +52,7 @@ class Scenario:
     what is said at the same time.  forbid: none may match any line.
 
     ending: "poweroff": the machine switches itself off after all lines; "firmware": nidus.efi gives control back;
-    "running": nothing more is wanted once all lines were seen."""
+    "running": nothing more is wanted once all lines were seen (every one of Bochs, which nidus cannot switch off)."""
     name: str
     expect: list
     conf: object = ""           # text or bytes of nidus.conf; None: there is none
@@ -63,7 +63,8 @@ class Scenario:
     guests: tuple = ("dma-check",)      # images of build/guests to put on the disk
     files: dict = dataclasses.field(default_factory=dict)   # path on the disk: bytes, or the path of a file
     boot: str = "nidus.efi"     # what firmware starts, in build/
-    machine: dict = dataclasses.field(default_factory=dict) # arguments of machine.Machine
+    rig: type = machine.Machine # or bochs.Bochs
+    machine: dict = dataclasses.field(default_factory=dict) # arguments of rig
     still: tuple = ()           # (regular expression, slot): from that line on the nidus-dma there moves no byte
 
 
@@ -138,18 +139,18 @@ def moves(m, slot):
     return None if before == after else f"the device in slot {slot} still moves bytes: {before}, then {after}"
 
 
-def watch(scenario, qemu, watcher, m):
+def watch(scenario, emulator, watcher, m):
     """Until the machine ends, the time is up, or nothing more is wanted.  Returns what was wrong with the end, or None."""
     console = machine.Console()
     end = time.monotonic() + scenario.timeout
     linger = None
     while True:
-        ready, _, _ = select.select([qemu.stdout], [], [], 0.1)
-        data = os.read(qemu.stdout.fileno(), 65536) if ready else None
+        ready, _, _ = select.select([emulator.stdout], [], [], 0.1)
+        data = os.read(emulator.stdout.fileno(), 65536) if ready else None
         if data == b"":
             watcher.put(console.feed(b"", last=True) + "\n")
-            if qemu.wait() != 0:
-                return f"QEMU failed with status {qemu.returncode}"
+            if emulator.wait() != 0:
+                return f"the emulator failed with status {emulator.returncode}"
             return None if scenario.ending == "poweroff" else "the machine ended by itself"
         if data:
             watcher.put(console.feed(data))
@@ -176,15 +177,15 @@ def run(scenario):
     watcher = Watcher(scenario)
     try:
         with tempfile.TemporaryDirectory(prefix="nidus-test.") as work, \
-             machine.Machine(make_disk(scenario, work), **scenario.machine) as m:
+             scenario.rig(make_disk(scenario, work), **scenario.machine) as m:
             with open(os.path.join(work, "errors"), "w+b") as errors:
-                qemu = subprocess.Popen(m.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+                emulator = m.start(errors)
                 try:
-                    ending = watch(scenario, qemu, watcher, m)
+                    ending = watch(scenario, emulator, watcher, m)
                 finally:
-                    qemu.kill()
-                    qemu.wait()
-                    qemu.stdout.close()
+                    emulator.kill()
+                    emulator.wait()
+                    emulator.stdout.close()
                 errors.seek(0)
                 said = errors.read().decode("utf-8", "replace").rstrip()
     except (OSError, subprocess.CalledProcessError) as error:
