@@ -12,7 +12,6 @@
 
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
-#define EFER_SCE  (1ull << 0)
 
 __attribute__((format(printf, 2, 3)))
 static void stop(struct guest *g, const char *format, ...)
@@ -65,8 +64,11 @@ static bool do_msr(struct guest *g, const struct vcpu_exit *exit)
     return true;
 }
 
-static bool do_cr4(struct guest *g, uint64_t value)
+static bool do_cr(struct guest *g, const struct vcpu_exit *exit)
 {
+    uint64_t value = guest_cpu->get(g->vcpu, exit->gpr);
+    if (exit->number != 4)
+        return false;
     uint64_t old = guest_cpu->get(g->vcpu, VCPU_CR4);
     bool leaves_paging = !(value & CR4_PAE); /* not allowed in long mode */
     if ((value & ~guest_cr4_allowed(cpuid)) || leaves_paging)
@@ -76,6 +78,12 @@ static bool do_cr4(struct guest *g, uint64_t value)
         return false;
     guest_cpu->set(g->vcpu, VCPU_CR4, value | CR4_MCE);
     return true;
+}
+
+static bool do_xsetbv(struct guest *g)
+{
+    uint64_t value = (uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX) | guest_cpu->get(g->vcpu, VCPU_RDX) << 32;
+    return guest_cpu->cpl(g->vcpu) == 0 && (uint32_t)guest_cpu->get(g->vcpu, VCPU_RCX) == 0 && xstate_set_xcr0(&g->xstate, value);
 }
 
 static void do_call(struct guest *g, const struct vcpu_exit *exit)
@@ -117,18 +125,23 @@ void exit_handle(struct guest *g, const struct vcpu_exit *exit)
         guest_cpu->skip(g->vcpu, exit->length);
         g->state = GUEST_HALTED;
         break;
-    case VCPU_EXIT_MSR_READ:
-    case VCPU_EXIT_MSR_WRITE:
+    case VCPU_EXIT_MSR:
         if (do_msr(g, exit))
             guest_cpu->skip(g->vcpu, exit->length);
         else
             refuse(g, VECTOR_GP, exit->write ? "wrote MSR" : "read MSR", exit->number);
         break;
-    case VCPU_EXIT_CR4_WRITE:
-        if (do_cr4(g, exit->value))
+    case VCPU_EXIT_CR:
+        if (do_cr(g, exit))
             guest_cpu->skip(g->vcpu, exit->length);
         else
-            refuse(g, VECTOR_GP, "set CR4 to", exit->value);
+            refuse(g, VECTOR_GP, exit->number == 4 ? "set CR4 to" : "set CR8 to", guest_cpu->get(g->vcpu, exit->gpr));
+        break;
+    case VCPU_EXIT_XSETBV:
+        if (do_xsetbv(g))
+            guest_cpu->skip(g->vcpu, exit->length);
+        else
+            refuse(g, VECTOR_GP, "set XCR0 to", guest_cpu->get(g->vcpu, VCPU_RAX));
         break;
     case VCPU_EXIT_UNDEFINED:
         if (!guest_cpu->inject(g->vcpu, VECTOR_UD, false, 0))

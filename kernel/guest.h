@@ -12,6 +12,7 @@
 #include "kernel/boot_info.h"
 #include "kernel/stage2.h"
 #include "kernel/vcpu.h"
+#include "kernel/xstate.h"
 
 struct iommu_context;
 
@@ -26,6 +27,7 @@ struct guest {
     struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
     struct stage2 memory;       /* for the CPU: RAM and BARs */
     struct vcpu *vcpu;
+    struct xstate xstate;
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
     int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */

@@ -25,6 +25,8 @@ static void run_slice(struct guest *g)
     uint64_t used, start = time_ns();
     interrupts_take();          /* a tick of the slice before must not end this one */
     tick_arm(SLICE_NS);
+    xstate_load(&g->xstate);
+    guest_cpu->load(g->vcpu);
     do {
         guest_cpu->enter(g->vcpu, &exit);
         exit_handle(g, &exit);

@@ -12,12 +12,9 @@
 #include "kernel/cpu.h"
 
 /* MSRs, APM 2 section 15.30, and the bits that are used here. */
-#define EFER_SCE              (1ull << 0)
 #define MSR_VM_CR             0xc0010114u
 #define   VM_CR_SVMDIS        (1ull << 4)
 #define MSR_VM_HSAVE_PA       0xc0010117u
-#define MSR_PRED_CMD          0x49u
-#define   PRED_CMD_IBPB       (1ull << 0)
 
 /* Intercept vector 3 (00Ch). */
 #define INTERCEPT_INTR        (1u << 0)
@@ -51,11 +48,15 @@
 #define INTERCEPT_XSETBV      (1u << 13)
 #define INTERCEPT_RDPRU       (1u << 14)
 
-#define INTERCEPT_CR4_WRITE   (1u << (16 + 4)) /* 000h: CR reads 15:0, CR writes 31:16 */
+#define INTERCEPT_CR8_READ    (1u << 8)        /* 000h: CR reads 15:0, CR writes 31:16 */
+#define INTERCEPT_CR4_WRITE   (1u << (16 + 4))
+#define INTERCEPT_CR8_WRITE   (1u << (16 + 8))
 #define INTERCEPT_MC          (1u << 18)       /* 008h: exceptions by vector */
 
 enum svm_exit {                 /* EXITCODE, appendix C */
+    SVM_EXIT_CR8_READ = 0x08,
     SVM_EXIT_CR4_WRITE = 0x14,
+    SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION = 0x40,  /* + vector, 0 to 31 */
     SVM_EXIT_MC = 0x52,
     SVM_EXIT_INTR = 0x60,
@@ -96,9 +97,6 @@ _Static_assert(SVM_EXIT_RDPRU == 0x8e && SVM_EXIT_VMRUN == 0x80, "appendix C");
 #define IOIO_PORT_SHIFT       16
 #define NPF_WRITE             (1ull << 1)      /* EXITINFO1 of NPF: a page-fault error code */
 #define NPF_FETCH             (1ull << 4)
-#define PF_PRESENT            (1ull << 0)
-#define PF_WRITE              (1ull << 1)
-#define PF_FETCH              (1ull << 4)
 
 /* EXITINTINFO and EVENTINJ. */
 #define EVENT_TYPE            (7ull << 8)
