@@ -27,6 +27,8 @@
 #define CR4_SMEP       (1ULL << 20)
 #define CR4_SMAP       (1ULL << 21)
 
+#define RFLAGS_IF (1ULL << 9)
+
 #define MSR_APIC_BASE 0x1bu
 #define MSR_PAT       0x277u
 #define MSR_EFER      0xc0000080u

@@ -8,10 +8,12 @@
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
 #include "kernel/guest_cpuid.h"
+#include "kernel/guest_msr.h"
 #include "kernel/log.h"
 
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
+#define CPUID_OSXSAVE (1u << 27) /* 1 ECX: CR4.OSXSAVE */
 
 __attribute__((format(printf, 2, 3)))
 static void stop(struct guest *g, const char *format, ...)
@@ -38,37 +40,30 @@ static void set_low(struct guest *g, enum vcpu_register r, uint64_t value)
 
 static void do_cpuid(struct guest *g)
 {
-    struct cpuid c = guest_cpuid((uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX), (uint32_t)guest_cpu->get(g->vcpu, VCPU_RCX), cpuid);
+    uint32_t leaf = (uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX);
+    struct cpuid c = guest_cpuid(leaf, (uint32_t)guest_cpu->get(g->vcpu, VCPU_RCX), cpuid);
+    if (leaf == 1 && (guest_cpu->get(g->vcpu, VCPU_CR4) & CR4_OSXSAVE))
+        c.ecx |= CPUID_OSXSAVE;
     set_low(g, VCPU_RAX, c.eax);
     set_low(g, VCPU_RBX, c.ebx);
     set_low(g, VCPU_RCX, c.ecx);
     set_low(g, VCPU_RDX, c.edx);
 }
 
-/* EFER is the one MSR that nidus performs: its SVME bit is nidus's own, and long mode stays as it is. */
 static bool do_msr(struct guest *g, const struct vcpu_exit *exit)
 {
-    if (exit->number != MSR_EFER)
-        return false;
-    uint64_t efer = guest_cpu->get(g->vcpu, VCPU_EFER);
-    if (!exit->write) {
-        set_low(g, VCPU_RAX, efer);
-        set_low(g, VCPU_RDX, efer >> 32);
-        return true;
-    }
-    const uint64_t may_change = EFER_SCE | EFER_NXE;
     uint64_t value = (uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX) | guest_cpu->get(g->vcpu, VCPU_RDX) << 32;
-    if ((value ^ efer) & ~(may_change | EFER_LMA))
+    if (exit->write)
+        return guest_msr_write(g, exit->number, value);
+    if (!guest_msr_read(g, exit->number, &value))
         return false;
-    guest_cpu->set(g->vcpu, VCPU_EFER, (efer & ~may_change) | (value & may_change));
+    set_low(g, VCPU_RAX, value);
+    set_low(g, VCPU_RDX, value >> 32);
     return true;
 }
 
-static bool do_cr(struct guest *g, const struct vcpu_exit *exit)
+static bool do_cr4(struct guest *g, uint64_t value)
 {
-    uint64_t value = guest_cpu->get(g->vcpu, exit->gpr);
-    if (exit->number != 4)
-        return false;
     uint64_t old = guest_cpu->get(g->vcpu, VCPU_CR4);
     bool leaves_paging = !(value & CR4_PAE); /* not allowed in long mode */
     if ((value & ~guest_cr4_allowed(cpuid)) || leaves_paging)
@@ -78,6 +73,23 @@ static bool do_cr(struct guest *g, const struct vcpu_exit *exit)
         return false;
     guest_cpu->set(g->vcpu, VCPU_CR4, value | CR4_MCE);
     return true;
+}
+
+static bool do_cr(struct guest *g, const struct vcpu_exit *exit)
+{
+    if (exit->write)
+        return exit->number == 4 ? do_cr4(g, guest_cpu->get(g->vcpu, exit->gpr))
+                                 : guest_apic_set_cr8(&g->apic, guest_cpu->get(g->vcpu, exit->gpr));
+    guest_cpu->set(g->vcpu, exit->gpr, guest_apic_cr8(&g->apic));
+    return true;
+}
+
+/* Where interrupts are off, HLT gives the CPU away until the next tick: a guest without interrupts waits that way. */
+static void do_hlt(struct guest *g)
+{
+    g->waits = guest_cpu->get(g->vcpu, VCPU_RFLAGS) & RFLAGS_IF;
+    if (!g->waits || !guest_apic_poll(&g->apic))
+        g->state = GUEST_HALTED;
 }
 
 static bool do_xsetbv(struct guest *g)
@@ -121,9 +133,8 @@ void exit_handle(struct guest *g, const struct vcpu_exit *exit)
         guest_cpu->skip(g->vcpu, exit->length);
         break;
     case VCPU_EXIT_HLT:
-        /* Guests have no interrupts yet: HLT gives the CPU away until the next tick. */
         guest_cpu->skip(g->vcpu, exit->length);
-        g->state = GUEST_HALTED;
+        do_hlt(g);
         break;
     case VCPU_EXIT_MSR:
         if (do_msr(g, exit))

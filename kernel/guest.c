@@ -311,6 +311,7 @@ static bool create(struct guest *g, const struct boot_guest *config)
     }
     const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .rdi = INFO_GPA, .gdt = GDT_GPA,
                                       .gdt_size = sizeof(guest_gdt) };
+    guest_apic_reset(&g->apic);
     if (xstate_create(&g->xstate))
         g->vcpu = guest_cpu->create(g, &g->memory, &start);
     if (g->vcpu == NULL) {

@@ -10,6 +10,7 @@
 
 #include "kernel/abi/nidus.h"
 #include "kernel/boot_info.h"
+#include "kernel/guest_apic.h"
 #include "kernel/stage2.h"
 #include "kernel/vcpu.h"
 #include "kernel/xstate.h"
@@ -18,7 +19,7 @@ struct iommu_context;
 
 #define SLICE_NS 5000000ull     /* a guest's turn on the CPU */
 
-enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* until the next tick */, GUEST_ENDED };
+enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* for an interrupt, or, where it takes none, until the next tick */, GUEST_ENDED };
 
 struct guest {
     enum guest_state state;
@@ -28,9 +29,11 @@ struct guest {
     struct stage2 memory;       /* for the CPU: RAM and BARs */
     struct vcpu *vcpu;
     struct xstate xstate;
+    struct guest_apic apic;
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
     int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */
+    bool waits;                 /* HALTED: for an interrupt */
     unsigned device_count;
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
     /* kernel/guest.c keeps the frames behind ram here; see there */

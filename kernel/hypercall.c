@@ -103,7 +103,10 @@ int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t devic
     for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
         if (calls[i].number == number)
             return perform(g, &calls[i], gpa, device_id);
-    if (g->iommu != NULL && iommu_handles(number))
+    if (!iommu_handles(number))
+        return -NIDUS_ENOTTY;
+    if (g->iommu != NULL)
         return iommu_call(g->iommu, number, gpa, device_id);
-    return -NIDUS_ENOTTY;
+    guest_log(g, iommu_unavailable() != NULL ? iommu_unavailable() : "there was no memory for its IOMMU tables");
+    return -NIDUS_ENODEV;
 }

@@ -93,6 +93,10 @@ struct vcpu_ops {
     void (*skip)(struct vcpu *vcpu, unsigned length);       /* RIP += length, interrupt shadow gone */
     /* A fault at the current instruction.  false: the guest has no IDT. */
     bool (*inject)(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
+    /* An interrupt, at the next entry.  false: the guest does not take one now, and leaves (EVENT) as soon as it does. */
+    bool (*interrupt)(struct vcpu *vcpu, unsigned vector);
+    /* It leaves (INTERRUPT) when it has run for ns nanoseconds. */
+    void (*arm)(struct vcpu *vcpu, uint64_t ns);
 };
 
 /* The backend of this machine; NULL: none, and *reason says why. */

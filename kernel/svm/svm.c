@@ -11,8 +11,10 @@
 #include "iommu/platform.h"
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
+#include "kernel/guest_msr.h"
 #include "kernel/log.h"
 #include "kernel/svm/vmcb.h"
+#include "kernel/time.h"
 #include "kernel/vcpu.h"
 
 #define CPUID_SVM          0x8000000au
@@ -26,6 +28,7 @@ struct vcpu {
     uint64_t phys;              /* of vmcb */
     struct guest *guest;
     unsigned slot;              /* ASID - 1 */
+    uint64_t v_intr;            /* without V_TPR */
     uint64_t gpr[VCPU_GPRS];    /* all but RAX and RSP */
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "create() gives it a page");
@@ -46,32 +49,13 @@ static struct svm_pages *pages;
 static struct vcpu *vcpus[BOOT_MAX_GUESTS];
 static bool have_next_rip;
 
-/* MSRs that a guest uses without leaving: all of them are switched with it. */
-static const struct direct_msr {
-    uint32_t msr;
-    bool write;
-} direct_msrs[] = {
-    { 0x10, false },            /* TSC: reads as RDTSC does; a write would move nidus's clock */
-    { 0x174, true },            /* SYSENTER_CS, ESP, EIP: VMSAVE/VMLOAD */
-    { 0x175, true },
-    { 0x176, true },
-    { MSR_PAT, true },          /* G_PAT in the VMCB under nested paging */
-    { 0xc0000081, true },       /* STAR, LSTAR, CSTAR, SFMASK: VMSAVE/VMLOAD */
-    { 0xc0000082, true },
-    { 0xc0000083, true },
-    { 0xc0000084, true },
-    { 0xc0000100, true },       /* FS.base, GS.base, KernelGSbase: VMSAVE/VMLOAD */
-    { 0xc0000101, true },
-    { 0xc0000102, true },
-};
-
 /* Two bits for each MSR, read then write; three ranges of 2000h, APM 2 section 15.11. */
-static void allow_msr(const struct direct_msr *m)
+static void allow_msr(uint32_t msr, bool write)
 {
-    uint32_t range = m->msr >> 30 == 3 ? 0x800 : 0;
-    uint32_t bit = (m->msr & 0x1fff) * 2;
+    uint32_t range = msr >> 30 == 3 ? 0x800 : 0;
+    uint32_t bit = (msr & 0x1fff) * 2;
     uint8_t *byte = &pages->msr_permissions[range + bit / 8];
-    *byte &= ~((m->write ? 3u : 1u) << bit % 8);
+    *byte &= ~((write ? 3u : 1u) << bit % 8);
 }
 
 static bool present(void)
@@ -105,8 +89,7 @@ static void cpu_init(void)
         platform_panic("no 32 KiB of memory for SVM");
     memset(pages->msr_permissions, 0xff, sizeof(pages->msr_permissions));
     memset(pages->io_permissions, 0xff, sizeof(pages->io_permissions));
-    for (unsigned i = 0; i < sizeof(direct_msrs) / sizeof(direct_msrs[0]); i++)
-        allow_msr(&direct_msrs[i]);
+    guest_msr_direct(allow_msr);
 
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, platform_phys(pages->host_save));
@@ -120,7 +103,7 @@ static unsigned page_sizes(void)
 
 static void set_intercepts(struct vmcb *c)
 {
-    c->intercept_cr = INTERCEPT_CR4_WRITE | INTERCEPT_CR8_READ | INTERCEPT_CR8_WRITE;
+    c->intercept_cr = INTERCEPT_CR4_WRITE | INTERCEPT_CR8_WRITE;
     c->intercept3 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD |
                     INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK_SWITCH |
                     INTERCEPT_FERR_FREEZE | INTERCEPT_SHUTDOWN;
@@ -169,7 +152,7 @@ static struct vcpu *create(struct guest *guest, struct stage2 *memory, const str
     c->msrpm_base = platform_phys(pages->msr_permissions);
     c->asid = slot + 1;         /* 0 is nidus */
     c->tlb_control = TLB_FLUSH_ALL; /* at the first entry: a former guest may have had this ASID */
-    c->v_intr = V_INTR_MASKING;
+    v->v_intr = V_INTR_MASKING;
     c->np_control = NP_ENABLE;
     c->n_cr3 = platform_phys(memory->root);
     vcpus[slot] = v;
@@ -212,35 +195,30 @@ static const struct exit_row {
     uint8_t opcode_size;        /* of the instruction, where it is skipped; 0: the row may be one that is not there */
     uint8_t opcode[3];
     uint8_t number;             /* of the control register */
-    bool write;
     const char *text;
 } exit_rows[EXIT_ROWS] = {
-#define SKIP(kind, ...)    { kind, sizeof((uint8_t[]){ __VA_ARGS__ }), { __VA_ARGS__ }, 0, false, NULL }
-#define CR(n, write, code) { VCPU_EXIT_CR, 2, { 0x0f, code }, n, write, NULL }
-#define TOLD(kind, words)  { kind, 0, { 0 }, 0, false, words }
-    [SVM_EXIT_CR8_READ] = CR(8, false, 0x20),
-    [SVM_EXIT_CR4_WRITE] = CR(4, true, 0x22),
-    [SVM_EXIT_CR8_WRITE] = CR(8, true, 0x22),
+#define SKIP(kind, ...)    { kind, sizeof((uint8_t[]){ __VA_ARGS__ }), { __VA_ARGS__ }, 0, NULL }
+#define CR_WRITE(n)        { VCPU_EXIT_CR, 2, { 0x0f, 0x22 }, n, NULL }
+#define TOLD(kind, words)  { kind, 0, { 0 }, 0, words }
+    [SVM_EXIT_CR4_WRITE] = CR_WRITE(4),
+    [SVM_EXIT_CR8_WRITE] = CR_WRITE(8),
     [SVM_EXIT_INTR] = TOLD(VCPU_EXIT_INTERRUPT, ""),
     [SVM_EXIT_NMI] = TOLD(VCPU_EXIT_INTERRUPT, ""),
+    [SVM_EXIT_VINTR] = TOLD(VCPU_EXIT_EVENT, ""),
     [SVM_EXIT_RDPMC] = TOLD(VCPU_EXIT_UNDEFINED, "RDPMC"),
     [SVM_EXIT_CPUID] = SKIP(VCPU_EXIT_CPUID, 0x0f, 0xa2),
     [SVM_EXIT_RSM] = TOLD(VCPU_EXIT_UNDEFINED, "RSM"),
     [SVM_EXIT_INVD] = TOLD(VCPU_EXIT_OTHER, "INVD, which throws away what all caches hold"),
     [SVM_EXIT_HLT] = SKIP(VCPU_EXIT_HLT, 0xf4),
-    [SVM_EXIT_INVLPGA] = TOLD(VCPU_EXIT_UNDEFINED, "INVLPGA"),
+    [SVM_EXIT_INVLPGA] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
     [SVM_EXIT_IOIO] = TOLD(VCPU_EXIT_IO, ""),
     [SVM_EXIT_MSR] = SKIP(VCPU_EXIT_MSR, 0x0f, 0x32),
     [SVM_EXIT_TASK_SWITCH] = TOLD(VCPU_EXIT_OTHER, "a task switch"),
     [SVM_EXIT_FERR_FREEZE] = TOLD(VCPU_EXIT_OTHER, "an x87 error in the old (FERR) way"),
     [SVM_EXIT_SHUTDOWN] = TOLD(VCPU_EXIT_CRASH, "triple fault"),
-    [SVM_EXIT_VMRUN] = TOLD(VCPU_EXIT_UNDEFINED, "VMRUN"),
+    [SVM_EXIT_VMRUN] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
     [SVM_EXIT_VMMCALL] = SKIP(VCPU_EXIT_CALL, 0x0f, 0x01, 0xd9),
-    [SVM_EXIT_VMLOAD] = TOLD(VCPU_EXIT_UNDEFINED, "VMLOAD"),
-    [SVM_EXIT_VMSAVE] = TOLD(VCPU_EXIT_UNDEFINED, "VMSAVE"),
-    [SVM_EXIT_STGI] = TOLD(VCPU_EXIT_UNDEFINED, "STGI"),
-    [SVM_EXIT_CLGI] = TOLD(VCPU_EXIT_UNDEFINED, "CLGI"),
-    [SVM_EXIT_SKINIT] = TOLD(VCPU_EXIT_UNDEFINED, "SKINIT"),
+    [SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
     [SVM_EXIT_RDTSCP] = TOLD(VCPU_EXIT_UNDEFINED, "RDTSCP"),
     [SVM_EXIT_WBINVD] = TOLD(VCPU_EXIT_OTHER, "WBINVD, which would stall every guest (CLFLUSH is there)"),
     [SVM_EXIT_MONITOR] = TOLD(VCPU_EXIT_UNDEFINED, "MONITOR"),
@@ -249,7 +227,7 @@ static const struct exit_row {
     [SVM_EXIT_XSETBV] = SKIP(VCPU_EXIT_XSETBV, 0x0f, 0x01, 0xd1),
     [SVM_EXIT_RDPRU] = TOLD(VCPU_EXIT_UNDEFINED, "RDPRU"),
 #undef SKIP
-#undef CR
+#undef CR_WRITE
 #undef TOLD
 };
 
@@ -290,7 +268,7 @@ static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_e
 {
     struct vmcb *c = v->vmcb;
     exit->kind = row->kind;
-    exit->write = row->write;
+    exit->write = true;
     exit->number = row->number;
     if (row->text != NULL)
         format_text(exit->text, sizeof(exit->text), "%s", row->text);
@@ -345,18 +323,21 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
-static void keep_event(struct vmcb *c)
+static void keep_event(struct vcpu *v)
 {
-    bool again = (c->exit_int_info & EVENT_VALID) && (c->exit_int_info & EVENT_TYPE) != EVENT_SOFTWARE;
-    c->event_inject = again ? c->exit_int_info : 0;
+    uint64_t event = v->vmcb->exit_int_info;
+    v->vmcb->event_inject = (event & EVENT_VALID) && (event & EVENT_TYPE) == EVENT_EXCEPTION ? event : 0;
+    if ((event & EVENT_VALID) && (event & EVENT_TYPE) == EVENT_INTERRUPT)
+        guest_apic_again(&v->guest->apic, (uint8_t)event);
 }
 
 static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
+    c->v_intr = v->v_intr | guest_apic_cr8(&v->guest->apic); /* V_TPR, which a read of CR8 gives without an exit */
     svm_enter(v->phys, v->gpr, platform_phys(&pages->host));
     c->tlb_control = 0;
-    keep_event(c);
+    keep_event(v);
     if (c->exit_code == SVM_EXIT_INTR)
         interrupts_take();
     decode(v, exit);
@@ -406,6 +387,30 @@ static void skip(struct vcpu *v, unsigned length)
     v->vmcb->interrupt_shadow = 0;
 }
 
+/* Virtual interrupts, 15.21.4: only so that the guest leaves when it can take one; the one that it gets is injected. */
+static void ask_for_window(struct vcpu *v, bool wanted)
+{
+    struct vmcb *c = v->vmcb;
+    v->v_intr = V_INTR_MASKING | (wanted ? V_IRQ | V_IGNORE_TPR : 0);
+    c->intercept3 = (c->intercept3 & ~INTERCEPT_VINTR) | (wanted ? INTERCEPT_VINTR : 0);
+}
+
+static bool interrupt(struct vcpu *v, unsigned vector)
+{
+    struct vmcb *c = v->vmcb;
+    bool can = (c->rflags & RFLAGS_IF) && !(c->interrupt_shadow & SHADOW) && !(c->event_inject & EVENT_VALID);
+    if (can)
+        c->event_inject = EVENT_VALID | EVENT_INTERRUPT | vector;
+    ask_for_window(v, !can);
+    return can;
+}
+
+static void arm(struct vcpu *v, uint64_t ns)
+{
+    (void)v;
+    tick_arm(ns);
+}
+
 static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
     if (v->vmcb->idtr.limit == 0)
@@ -432,4 +437,6 @@ const struct vcpu_ops svm_ops = {
     .cpl = cpl,
     .skip = skip,
     .inject = inject,
+    .interrupt = interrupt,
+    .arm = arm,
 };

@@ -11,8 +11,10 @@
 #include "iommu/platform.h"
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
+#include "kernel/guest_msr.h"
 #include "kernel/log.h"
 #include "kernel/trap.h"
+#include "kernel/time.h"
 #include "kernel/vcpu.h"
 #include "kernel/vmx/vmcs.h"
 
@@ -35,7 +37,7 @@ struct vcpu {
     uint64_t phys;              /* of vmcs */
     struct guest *guest;
     unsigned slot;              /* VPID - 1 */
-    bool launched;
+    bool launched, window;      /* window: it leaves as soon as it can take an interrupt */
     uint64_t gpr[VCPU_GPRS];    /* all but RSP */
     uint64_t msr[SWITCHED_MSRS], cr2, dr6;
 };
@@ -62,6 +64,7 @@ static const struct {
 } control_bits[] = {
     { PIN, 0, MUST, "external-interrupt exiting" },
     { PIN, 3, MUST, "NMI exiting" },
+    { PIN, 6, MAY, "preemption timer" },
     { PROC, 7, MUST, "HLT exiting" },
     { PROC, 10, MUST, "MWAIT exiting" },
     { PROC, 11, MUST, "RDPMC exiting" },
@@ -85,6 +88,7 @@ static const struct {
     { EXIT, 19, MUST, "loading of PAT at exit" },
     { EXIT, 20, MUST, "saving of EFER" },
     { EXIT, 21, MUST, "loading of EFER at exit" },
+    { EXIT, 22, MAY, "saving of the preemption timer" },
     { ENTRY, 2, MUST, "loading of debug controls" },
     { ENTRY, 9, MUST, "64-bit guest" },
     { ENTRY, 14, MUST, "loading of PAT at entry" },
@@ -114,33 +118,15 @@ static struct vcpu *vcpus[BOOT_MAX_GUESTS];
 static struct vcpu *loaded;     /* whose VMCS is current, and whose MSRs the processor holds */
 static uint32_t revision, control_values[CONTROLS];
 static uint64_t ept_vpid;
-
-/* MSRs that a guest uses without leaving: all of them are switched with it. */
-static const struct direct_msr {
-    uint32_t msr;
-    bool write;
-} direct_msrs[] = {
-    { 0x10, false },            /* TSC: reads as RDTSC does; a write would move nidus's clock */
-    { 0x174, true },            /* SYSENTER_CS, ESP, EIP: in the VMCS */
-    { 0x175, true },
-    { 0x176, true },
-    { MSR_PAT, true },          /* in the VMCS */
-    { 0xc0000081, true },       /* STAR, LSTAR, CSTAR, SFMASK: switched_msrs */
-    { 0xc0000082, true },
-    { 0xc0000083, true },
-    { 0xc0000084, true },
-    { 0xc0000100, true },       /* FS.base, GS.base: in the VMCS; KernelGSbase: switched_msrs */
-    { 0xc0000101, true },
-    { 0xc0000102, true },
-};
+static unsigned timer_shift;
 
 /* Four bitmaps of 1 KiB, SDM 25.6.9: reads of 0h to 1fffh, of c0000000h to c0001fffh, then writes. */
-static void allow_msr(const struct direct_msr *m)
+static void allow_msr(uint32_t msr, bool write)
 {
-    uint8_t *read = pages->msr_bitmap + (m->msr >> 30 == 3 ? 0x400 : 0) + (m->msr & 0x1fff) / 8;
-    uint8_t bit = (uint8_t)(1u << m->msr % 8);
+    uint8_t *read = pages->msr_bitmap + (msr >> 30 == 3 ? 0x400 : 0) + (msr & 0x1fff) / 8;
+    uint8_t bit = (uint8_t)(1u << msr % 8);
     *read &= ~bit;
-    if (m->write)
+    if (write)
         read[0x800] &= ~bit;
 }
 
@@ -187,6 +173,7 @@ static bool probe(const char **reason)
     if ((basic & BASIC_32_BIT) || BASIC_TYPE(basic) != EPT_POINTER_WB)
         return lacks(reason, "the processor's VMX wants its structures below 4 GiB, or not write-back");
     revision = basic & BASIC_REVISION;
+    timer_shift = MISC_TIMER_SHIFT(rdmsr(MSR_VMX_MISC));
     if (!choose_controls(reason))
         return false;
     ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
@@ -206,8 +193,7 @@ static void cpu_init(void)
         platform_panic("no 8 KiB of memory for VMX");
     memcpy(pages->vmxon, &revision, sizeof(revision));
     memset(pages->msr_bitmap, 0xff, sizeof(pages->msr_bitmap));
-    for (unsigned i = 0; i < sizeof(direct_msrs) / sizeof(direct_msrs[0]); i++)
-        allow_msr(&direct_msrs[i]);
+    guest_msr_direct(allow_msr);
 
     write_cr0(read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0));
     write_cr4(read_cr4() | CR4_VMXE);
@@ -380,8 +366,7 @@ static uint64_t get(struct vcpu *v, enum vcpu_register r)
 static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
 {
     static const uint16_t fields[VCPU_REGISTERS] = {
-        [VCPU_RSP] = VMCS_RSP, [VCPU_RIP] = VMCS_RIP, [VCPU_RFLAGS] = VMCS_RFLAGS, [VCPU_CR3] = VMCS_CR3, [VCPU_EFER] = VMCS_EFER,
-        [VCPU_CR4] = VMCS_CR4_SHADOW, [VCPU_CR0] = VMCS_CR0_SHADOW,
+        [VCPU_RSP] = VMCS_RSP, [VCPU_CR0] = VMCS_CR0_SHADOW, [VCPU_CR4] = VMCS_CR4_SHADOW, [VCPU_EFER] = VMCS_EFER,
     };
     if (fields[r] == 0) {
         v->gpr[r % VCPU_GPRS] = value;
@@ -411,6 +396,31 @@ static void skip(struct vcpu *v, unsigned length)
         vmcs_write(VMCS_INTERRUPTIBILITY, state & ~(uint64_t)INTERRUPTIBILITY_SHADOW);
 }
 
+static bool interrupt(struct vcpu *v, unsigned vector)
+{
+    bool can = (vmcs_read(VMCS_RFLAGS) & RFLAGS_IF) && !(vmcs_read(VMCS_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) &&
+               !(vmcs_read(VMCS_ENTRY_EVENT) & EVENT_VALID);
+    if (can)
+        vmcs_write(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_INTERRUPT | vector);
+    if (v->window == can) {
+        v->window = !can;
+        vmcs_write(VMCS_PROC, control_values[PROC] | (v->window ? PROC_INTERRUPT_WINDOW : 0));
+    }
+    return can;
+}
+
+/* The preemption timer counts while the guest runs, and needs no interrupt. */
+static void arm(struct vcpu *v, uint64_t ns)
+{
+    (void)v;
+    if (!(control_values[PIN] & PIN_TIMER)) {
+        tick_arm(ns);
+        return;
+    }
+    uint64_t count = ns * (tsc_hz() / 1000) / 1000000 >> timer_shift;
+    vmcs_write(VMCS_TIMER, count > UINT32_MAX ? UINT32_MAX : count);
+}
+
 static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
     (void)v;
@@ -428,6 +438,7 @@ static const struct exit_row {
 } exit_rows[REASONS] = {
     [REASON_INTERRUPT] = { VCPU_EXIT_INTERRUPT, "" },
     [REASON_TRIPLE_FAULT] = { VCPU_EXIT_CRASH, "triple fault" },
+    [REASON_WINDOW] = { VCPU_EXIT_EVENT, "" },
     [REASON_TASK_SWITCH] = { VCPU_EXIT_OTHER, "a task switch" },
     [REASON_CPUID] = { VCPU_EXIT_CPUID, "" },
     [REASON_GETSEC] = { VCPU_EXIT_UNDEFINED, "GETSEC" },
@@ -436,15 +447,7 @@ static const struct exit_row {
     [REASON_RDPMC] = { VCPU_EXIT_UNDEFINED, "RDPMC" },
     [REASON_RSM] = { VCPU_EXIT_UNDEFINED, "RSM" },
     [REASON_VMCALL] = { VCPU_EXIT_CALL, "" },
-    [REASON_VMCLEAR] = { VCPU_EXIT_UNDEFINED, "VMCLEAR" },
-    [REASON_VMLAUNCH] = { VCPU_EXIT_UNDEFINED, "VMLAUNCH" },
-    [REASON_VMPTRLD] = { VCPU_EXIT_UNDEFINED, "VMPTRLD" },
-    [REASON_VMPTRST] = { VCPU_EXIT_UNDEFINED, "VMPTRST" },
-    [REASON_VMREAD] = { VCPU_EXIT_UNDEFINED, "VMREAD" },
-    [REASON_VMRESUME] = { VCPU_EXIT_UNDEFINED, "VMRESUME" },
-    [REASON_VMWRITE] = { VCPU_EXIT_UNDEFINED, "VMWRITE" },
-    [REASON_VMXOFF] = { VCPU_EXIT_UNDEFINED, "VMXOFF" },
-    [REASON_VMXON] = { VCPU_EXIT_UNDEFINED, "VMXON" },
+    [REASON_VMCLEAR ... REASON_VMXON] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
     [REASON_CR] = { VCPU_EXIT_CR, "" },
     [REASON_IO] = { VCPU_EXIT_IO, "" },
     [REASON_RDMSR] = { VCPU_EXIT_MSR, "" },
@@ -453,8 +456,9 @@ static const struct exit_row {
     [REASON_MONITOR] = { VCPU_EXIT_UNDEFINED, "MONITOR" },
     [REASON_EPT_VIOLATION] = { VCPU_EXIT_MEMORY, "" },
     [REASON_EPT_MISCONFIGURED] = { VCPU_EXIT_OTHER, "an access for which nidus's EPT holds an entry that the processor does not take" },
-    [REASON_INVEPT] = { VCPU_EXIT_UNDEFINED, "INVEPT" },
-    [REASON_INVVPID] = { VCPU_EXIT_UNDEFINED, "INVVPID" },
+    [REASON_INVEPT] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
+    [REASON_INVVPID] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
+    [REASON_TIMER] = { VCPU_EXIT_INTERRUPT, "" },
     [REASON_WBINVD] = { VCPU_EXIT_OTHER, "WBINVD, which would stall every guest (CLFLUSH is there)" },
     [REASON_XSETBV] = { VCPU_EXIT_XSETBV, "" },
     [REASON_ENCLS] = { VCPU_EXIT_UNDEFINED, "ENCLS" },
@@ -562,10 +566,14 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
-static void keep_event(void)
+static void keep_event(struct vcpu *v)
 {
     uint32_t event = (uint32_t)vmcs_read(VMCS_VECTORING_EVENT);
-    if (!(event & EVENT_VALID) || (event & EVENT_TYPE) >= EVENT_SOFTWARE)
+    if (!(event & EVENT_VALID))
+        return;
+    if ((event & EVENT_TYPE) == EVENT_INTERRUPT)
+        guest_apic_again(&v->guest->apic, event & EVENT_VECTOR);
+    if ((event & EVENT_TYPE) != EVENT_EXCEPTION)
         return;
     vmcs_write(VMCS_ENTRY_EVENT, event & EVENT_FIELDS);
     vmcs_write(VMCS_ENTRY_ERROR, vmcs_read(VMCS_VECTORING_ERROR));
@@ -579,7 +587,7 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
         return;
     }
     v->launched = true;
-    keep_event();
+    keep_event(v);
     decode(v, exit);
     if (exit->kind == VCPU_EXIT_INTERRUPT)
         interrupts_take();
@@ -602,4 +610,6 @@ const struct vcpu_ops vmx_ops = {
     .cpl = cpl,
     .skip = skip,
     .inject = inject,
+    .interrupt = interrupt,
+    .arm = arm,
 };
