@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import importlib.machinery
 import importlib.util
+import itertools
 import os
 import pkgutil
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import bochs
 import machine
 
 TAIL = 25                       # lines of the log that a failure shows
@@ -65,6 +67,7 @@ class Scenario:
     boot: str = "nidus.efi"     # what firmware starts, in build/
     rig: type = machine.Machine # or bochs.Bochs
     machine: dict = dataclasses.field(default_factory=dict) # arguments of rig
+    both: bool = False          # in QEMU (SVM), then in Bochs (VMX), and what guests say and how they end has to be the same
     still: tuple = ()           # (regular expression, slot): from that line on the nidus-dma there moves no byte
 
 
@@ -170,8 +173,44 @@ def watch(scenario, emulator, watcher, m):
             return None
 
 
+def said_by_guests(log):
+    """What each guest printed, and what nidus told about it; registers and addresses of the host apart."""
+    said = {}
+    for line in log:
+        found = re.match(r"\[ *[\d.]+\] (?=guest [\w-]+:|[\w-]+\|)(?:guest )?([\w-]+)(.*)", line)
+        if found and not re.match(r":  \w+ +[\da-f]{16}|: cpl \d", found[2]):
+            said.setdefault(found[1], []).append(found[2])
+    return said
+
+
+def difference(first, second):
+    """What two boots told differently about guests, or empty text."""
+    for name in sorted(first.keys() | second.keys()):
+        pairs = itertools.zip_longest(first.get(name, []), second.get(name, []), fillvalue="(nothing)")
+        for svm, vmx in pairs:
+            if svm != vmx:
+                return f"{name} differs:\n  SVM: {svm}\n  VMX: {vmx}"
+    return ""
+
+
 def run(scenario):
     """Empty text when all is well, else what is wrong and the tail of the log."""
+    if not scenario.both:
+        return run_once(scenario)[0]
+    said = []
+    for rig, name, arguments, last in ((machine.Machine, "svm", {"iommu": None, "devices": ()}, []),
+                                       (bochs.Bochs, "vmx", {}, [bochs.ENDS] if scenario.ending == "poweroff" else [])):
+        one = dataclasses.replace(scenario, name=f"{scenario.name}-{name}", rig=rig, machine=arguments,
+                                  expect=scenario.expect + last, ending="running" if last else scenario.ending)
+        why, log = run_once(one)
+        if why:
+            return f"{name}: {why}"
+        said.append(said_by_guests(log))
+    return difference(*said) if any(said) else "no guest said anything"
+
+
+def run_once(scenario):
+    """Of one boot: the same text, and the lines of the console."""
     os.makedirs(built("log"), exist_ok=True)
     log = built(f"log/{scenario.name}.log")
     watcher = Watcher(scenario)
@@ -189,7 +228,7 @@ def run(scenario):
                 errors.seek(0)
                 said = errors.read().decode("utf-8", "replace").rstrip()
     except (OSError, subprocess.CalledProcessError) as error:
-        return str(error)
+        return str(error), []
     with open(log, "w", encoding="utf-8") as f:
         f.write("\n".join(watcher.log) + "\n")
     problems = [f"missing: {pattern}" for pattern in watcher.missing()]
@@ -198,6 +237,6 @@ def run(scenario):
     if ending:
         problems.append(ending)
     if not problems:
-        return ""
+        return "", watcher.log
     return "\n".join(problems + ([said] if said else []) + [f"--- the end of {os.path.relpath(log, machine.TOP)}"] +
-                     watcher.log[-TAIL:])
+                     watcher.log[-TAIL:]), watcher.log

@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Machines with VMX, in Bochs."""
+"""The processor that guests see: the same in QEMU, whose SVM it comes from, and in Bochs, whose VMX it comes from."""
 import bochs
 
 from . import Scenario, guest
 
-CONF = guest("a", args="no-iommu")
+NO_FAILURE = [r"panic", r"\| FAIL "]
 
 
-def boots(name, *expect, conf=CONF, **more):
-    return Scenario("vmx-" + name, conf=conf, rig=bochs.Bochs, ending="running", timeout=120, expect=[*expect, bochs.ENDS], **more)
+def cpu_check(name="a", **keys):
+    return guest(name, image="cpu-check", **dict({"memory": "16M"}, **keys))
 
 
-def lacking(name, model, reason, **more):
-    """No guest can run, the reason is told, and nidus ends as it was told to."""
-    return boots("lacks-" + name, rf"no guest can run: {reason}$", r"nidus: 1 guest ended, 1 failed$", machine={"model": model}, **more)
+def both(name, guests, expect, **more):
+    return Scenario("cpu-" + name, both=True, conf="[system]\nat-end = poweroff\n" + "".join(guests), guests=("cpu-check", "dma-check"),
+                    expect=expect, forbid=NO_FAILURE, timeout=120, **more)
 
+
+SUMMARY = r"\| cpu-check: \d+ ok, 0 failed$"
+# How a guest ends, and what nidus says then.
+ENDS = {
+    "io": r"wrote I/O port 0x80: guests have no ports",
+    "memory": r"wrote guest-physical address 0x30000000, which is neither its RAM nor a BAR of its devices",
+    "fetch": r"ran into guest-physical address 0x30000000, which is not its RAM",
+    "wbinvd": r"executed WBINVD, which would stall every guest \(CLFLUSH is there\)",
+    "msr": r"read MSR 0x3a, which nidus does not offer, and no IDT for the exception",
+    "exception": r"crashed: undefined instruction \(vector 6\), and it has no IDT",
+    "triple": r"crashed: triple fault",
+    "code": r"exited with code 3",
+}
 
 SCENARIOS = [
-    boots("one-guest", r" a\| dma-check: 2 ok, 0 failed$", r"guest a: exited with code 0", r"nidus: 1 guest ended, 0 failed$"),
+    both("steps", [cpu_check(), guest("b", args="no-iommu")], [r" a" + SUMMARY, r"nidus: 2 guests ended, 0 failed$"]),
+    both("state", [cpu_check("a", args="state=1"), cpu_check("b", args="state=2"), cpu_check("c", args="end=spin")], [],
+         also=[[r" a" + SUMMARY, r"guest a: exited with code 0"], [r" b" + SUMMARY, r"guest b: exited with code 0"]], ending="running"),
+    both("ends", [cpu_check(end, args="end=" + end) for end in ENDS], [r"nidus: 8 guests ended, 8 failed$"],
+         also=[[rf"guest {end}: {why}$"] for end, why in ENDS.items()]),
 ]
