@@ -291,7 +291,8 @@ static void abandon(struct guest *g)
 
 static bool create(struct guest *g, const struct boot_guest *config)
 {
-    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START };
+    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START,
+                         .gpr = { [VCPU_RDI] = INFO_GPA } };
     memcpy(g->name, config->name, sizeof(g->name) - 1);
     if (!take_memory(g, config->memory)) {
         uint64_t free = frames_free_bytes() + (g->frames != NULL ? g->frames->count * CHUNK : 0);
@@ -309,7 +310,7 @@ static bool create(struct guest *g, const struct boot_guest *config)
                  (unsigned long long)(config->memory / MIB));
         return false;
     }
-    const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .rdi = INFO_GPA, .gdt = GDT_GPA,
+    const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .gdt = GDT_GPA,
                                       .gdt_size = sizeof(guest_gdt) };
     guest_apic_reset(&g->apic);
     if (xstate_create(&g->xstate))

@@ -28,6 +28,7 @@ struct guest {
     struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
     struct stage2 memory;       /* for the CPU: RAM and BARs */
     struct vcpu *vcpu;
+    uint64_t gpr[VCPU_GPRS];    /* its registers, but for RSP: guest_cpu->get and set have that */
     struct xstate xstate;
     struct guest_apic apic;
     struct iommu_context *iommu;
@@ -74,9 +75,9 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 
 /* Handles what made g's CPU leave. */
 void exit_handle(struct guest *g, const struct vcpu_exit *exit);
-/* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished; the guest makes it again in its
- * next one. */
-#define CALL_AGAIN INT64_MIN
+/* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished: the guest makes it again in its
+ * next one; or the guest is no more. */
+#define CALL_AGAIN (-65536)
 int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id);
 
 #endif

@@ -104,7 +104,7 @@ struct cpuid guest_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid (*host)(u
         return (struct cpuid){ 0 };
     struct cpuid machine = host(leaf, subleaf);
     const uint32_t in[4] = { machine.eax, machine.ebx, machine.ecx, machine.edx };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && rows[i].leaf <= leaf; i++) {   /* they are in order */
         const struct cpuid_row *r = &rows[i];
         if (r->leaf == leaf && (r->subleaf == ANY_SUBLEAF || r->subleaf == subleaf))
             out[r->reg] = (in[r->reg] & r->pass) | r->set;

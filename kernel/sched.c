@@ -22,20 +22,18 @@ static void tick(void)
             guests[i].state = GUEST_RUNNING;
 }
 
-/* ns nanoseconds, or less, until g's timer ends. */
-static uint64_t until_timer(const struct guest *g, uint64_t ns)
+/* Ticks of the TSC until end, or until g's timer, if that is earlier. */
+static uint64_t until(const struct guest *g, uint64_t end)
 {
-    uint64_t now = rdtsc(), deadline = g->apic.deadline;
-    if (deadline == 0)
-        return ns;
-    uint64_t left = deadline > now ? tsc_to_ns(deadline - now) : 0;
-    return left >= ns ? ns : left < TIMER_MIN_NS ? TIMER_MIN_NS : left;
+    uint64_t now = rdtsc(), least = now + tsc_of_ns(TIMER_MIN_NS), deadline = g->apic.deadline;
+    end = deadline != 0 && deadline < end ? deadline : end;
+    return (end > least ? end : least) - now;
 }
 
 static void run_slice(struct guest *g)
 {
     struct vcpu_exit exit = { .kind = VCPU_EXIT_INTERRUPT };
-    uint64_t used = 0, start = time_ns(), deadline = 0;
+    uint64_t start = rdtsc(), end = start + tsc_of_ns(SLICE_NS), deadline = 0;
     interrupts_take();          /* a tick of the slice before must not end this one */
     xstate_load(&g->xstate);
     guest_cpu->load(g->vcpu);
@@ -43,14 +41,14 @@ static void run_slice(struct guest *g)
         if (exit.kind == VCPU_EXIT_INTERRUPT || deadline != g->apic.deadline) {
             guest_apic_poll(&g->apic);
             deadline = g->apic.deadline;
-            guest_cpu->arm(g->vcpu, until_timer(g, SLICE_NS - used));
+            guest_cpu->arm(g->vcpu, until(g, end));
         }
         if (g->apic.pending)
             guest_apic_deliver(g);
         guest_cpu->enter(g->vcpu, &exit);
         exit_handle(g, &exit);
-        used = time_ns() - start;
-    } while (g->state == GUEST_RUNNING && used < SLICE_NS);
+    } while (g->state == GUEST_RUNNING && rdtsc() < end);
+    uint64_t used = tsc_to_ns(rdtsc() - start);
     if (used > 2 * SLICE_NS)
         g->debt += used - SLICE_NS;
     if (used >= SLICE_NS)
@@ -60,11 +58,11 @@ static void run_slice(struct guest *g)
 /* All have halted: until the first of their timers. */
 static void idle(void)
 {
-    uint64_t ns = SLICE_NS;
+    uint64_t ticks = tsc_of_ns(SLICE_NS);
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
         if (guests[i].state == GUEST_HALTED)
-            ns = until_timer(&guests[i], ns);
-    tick_arm(ns);
+            ticks = until(&guests[i], rdtsc() + ticks);
+    tick_arm(tsc_to_ns(ticks));
     interrupts_wait();
     tick();
 }

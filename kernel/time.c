@@ -41,6 +41,11 @@ uint64_t tsc_to_ns(uint64_t ticks)
     return (uint64_t)((uint128)ticks * ns_factor >> 32);
 }
 
+uint64_t tsc_of_ns(uint64_t ns)
+{
+    return ns * (hz / 1000) / 1000000;
+}
+
 /* All three at one moment. */
 struct reading {
     uint64_t tsc, clock;

@@ -2,6 +2,7 @@
 /* vcpu.c: which backend this machine can run, and what both have in common. */
 #include "kernel/vcpu.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "kernel/cpu.h"
@@ -25,6 +26,16 @@ const struct vcpu_ops *vcpu_select(const char **reason)
     return NULL;
 }
 
+const char *vcpu_text(const char *format, ...)
+{
+    static char text[120];
+    va_list arguments;
+    va_start(arguments, format);
+    format_text_v(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    return text;
+}
+
 static const char *const exception_names[VCPU_EXCEPTIONS] = {
     [0] = "divide error", [1] = "debug", [3] = "breakpoint", [4] = "overflow", [5] = "BOUND range exceeded", [6] = "undefined instruction",
     [7] = "no FPU", [8] = "double fault", [10] = "invalid TSS", [11] = "segment not present", [12] = "stack fault",
@@ -36,12 +47,12 @@ void vcpu_exception(struct vcpu_exit *exit, unsigned vector, uint64_t error, uin
     exit->kind = VCPU_EXIT_CRASH;
     if (vector == VECTOR_PF) {
         const char *access = error & PF_FETCH ? "fetch" : error & PF_WRITE ? "write" : "read";
-        format_text(exit->text, sizeof(exit->text), "page fault (%s, %s) at 0x%llx, and it has no IDT", access,
-                    error & PF_PRESENT ? "not allowed" : "not present", (unsigned long long)address);
+        exit->text = vcpu_text("page fault (%s, %s) at 0x%llx, and it has no IDT", access,
+                               error & PF_PRESENT ? "not allowed" : "not present", (unsigned long long)address);
         return;
     }
     const char *name = exception_names[vector] != NULL ? exception_names[vector] : "exception";
-    format_text(exit->text, sizeof(exit->text), "%s (vector %u), and it has no IDT", name, vector);
+    exit->text = vcpu_text("%s (vector %u), and it has no IDT", name, vector);
 }
 
 /* The guest's own tables: linear address to GPA. */
@@ -60,6 +71,14 @@ static bool translate(struct guest *g, uint64_t linear, uint64_t *gpa)
         }
     }
     return false;
+}
+
+const uint8_t *vcpu_code_page(struct guest *g)
+{
+    uint64_t linear = guest_cpu->get(g->vcpu, VCPU_RIP) + guest_cpu->get(g->vcpu, VCPU_CODE_BASE), gpa, hpa, run;
+    if (!translate(g, linear, &gpa) || guest_ram(g, gpa & ~(PAGE_SIZE - 1), &hpa, &run) != 0)
+        return NULL;
+    return phys_to_virt(hpa);
 }
 
 unsigned vcpu_fetch(struct guest *g, uint8_t bytes[VCPU_INSTRUCTION_MAX])
@@ -105,5 +124,5 @@ void vcpu_report(struct guest *g)
     format_text(text, sizeof(text), " (not readable)");
     for (unsigned i = 0; i < count; i++)
         format_text(text + 3 * i, sizeof(text) - 3 * i, " %02x", bytes[i]);
-    log_line("guest %s: cpl %u, code at rip:%s", g->name, guest_cpu->cpl(g->vcpu), text);
+    log_line("guest %s: cpl %u, code at rip:%s", g->name, (unsigned)guest_cpu->get(g->vcpu, VCPU_CPL), text);
 }

@@ -20,11 +20,12 @@ enum vcpu_register {            /* in the order of their encoding */
     VCPU_RAX, VCPU_RCX, VCPU_RDX, VCPU_RBX, VCPU_RSP, VCPU_RBP, VCPU_RSI, VCPU_RDI,
     VCPU_R8, VCPU_R9, VCPU_R10, VCPU_R11, VCPU_R12, VCPU_R13, VCPU_R14, VCPU_R15, VCPU_GPRS,
     VCPU_RIP = VCPU_GPRS, VCPU_RFLAGS, VCPU_CR0, VCPU_CR2, VCPU_CR3, VCPU_CR4, VCPU_EFER, /* as the guest sees them */
-    VCPU_CODE_BASE,             /* what to add to RIP: 0 in 64-bit mode.  Not for set */
+    VCPU_CODE_BASE, VCPU_CPL,   /* what to add to RIP: 0 in 64-bit mode; the privilege level.  Not for set */
     VCPU_REGISTERS
 };
 
 enum vcpu_exit_kind {
+    VCPU_EXIT_UNKNOWN,          /* one that no guest should be able to cause: stop it */
     VCPU_EXIT_INTERRUPT,        /* for nidus; already taken when enter returns */
     VCPU_EXIT_EVENT,            /* one that the guest gets at its next entry, or can take now: nothing to do */
     VCPU_EXIT_CALL,             /* VMMCALL or VMCALL */
@@ -49,11 +50,12 @@ struct vcpu_exit {
     bool fetch;                 /* MEMORY: of an instruction */
     uint32_t number;            /* MSR index; IO port; CR number */
     enum vcpu_register gpr;     /* CR: the other operand */
-    char text[120];             /* CRASH, UNDEFINED, OTHER: what happened, in words */
+    unsigned cpl;               /* CALL, XSETBV: at which privilege level */
+    const char *text;           /* CRASH, UNDEFINED, OTHER: what happened, in words; valid until the next exit */
 };
 
 struct vcpu_start {
-    uint64_t cr3, rip, rdi;
+    uint64_t cr3, rip;
     uint64_t gdt;               /* GPA: a null descriptor, 64-bit code, data */
     uint16_t gdt_size;
 };
@@ -80,7 +82,8 @@ struct vcpu_ops {
     void (*cpu_init)(void);
     /* Leaves of the second stage above 4 KiB: STAGE2_2M, STAGE2_1G.  After cpu_init. */
     unsigned (*page_sizes)(void);
-    /* A CPU in 64-bit mode, everything that start does not give as in kernel/abi/nidus.h.  NULL: no memory, or no room. */
+    /* A CPU in 64-bit mode, everything that start does not give as in kernel/abi/nidus.h.  Its general registers, but for RSP, are
+     * guest->gpr.  NULL: no memory, or no room. */
     struct vcpu *(*create)(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start);
     void (*destroy)(struct vcpu *vcpu);
     /* Makes the processor hold it: all that follows is for the CPU that was loaded last. */
@@ -89,14 +92,13 @@ struct vcpu_ops {
     void (*enter)(struct vcpu *vcpu, struct vcpu_exit *exit);
     uint64_t (*get)(struct vcpu *vcpu, enum vcpu_register r);
     void (*set)(struct vcpu *vcpu, enum vcpu_register r, uint64_t value);
-    unsigned (*cpl)(struct vcpu *vcpu);
     void (*skip)(struct vcpu *vcpu, unsigned length);       /* RIP += length, interrupt shadow gone */
     /* A fault at the current instruction.  false: the guest has no IDT. */
     bool (*inject)(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
     /* An interrupt, at the next entry.  false: the guest does not take one now, and leaves (EVENT) as soon as it does. */
     bool (*interrupt)(struct vcpu *vcpu, unsigned vector);
-    /* It leaves (INTERRUPT) when it has run for ns nanoseconds. */
-    void (*arm)(struct vcpu *vcpu, uint64_t ns);
+    /* It leaves (INTERRUPT) when it has run for so many ticks of the TSC. */
+    void (*arm)(struct vcpu *vcpu, uint64_t ticks);
 };
 
 /* The backend of this machine; NULL: none, and *reason says why. */
@@ -115,11 +117,18 @@ const struct vcpu_ops *vcpu_select(const char **reason);
 /* Until the guest has an IDT an exception is its end, and seen here it can be named.  (An NMI is none.) */
 #define VCPU_ALL_EXCEPTIONS (~0u & ~(1u << 2))
 
+/* What vcpu_gpr.h's macros overwrite, but for RAX, RDI, RSI and RDX; RBP, RBX and R12 are kept. */
+#define VCPU_ENTER_CLOBBERS "rcx", "r8", "r9", "r10", "r11", "r13", "r14", "r15", "cc", "memory"
+
+/* Words for an exit. */
+const char *vcpu_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* An exception of a guest that has no IDT: CRASH, with what happened.  address: of a page fault. */
 void vcpu_exception(struct vcpu_exit *exit, unsigned vector, uint64_t error, uint64_t address);
 
 /* For all; the CPU is loaded. */
 
+/* Where the page of the instruction at RIP is, in nidus's own address space; NULL: in no RAM of the guest's. */
+const uint8_t *vcpu_code_page(struct guest *g);
 /* The bytes at RIP, as many as can be read. */
 unsigned vcpu_fetch(struct guest *g, uint8_t bytes[VCPU_INSTRUCTION_MAX]);
 /* Registers and code, a few lines of the log. */

@@ -33,17 +33,8 @@
     mov \register, \offset(\base)
     .endm
 
-    .macro PUSH_OWN
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    .endm
-
 /* No value of the guest's stays in a register that nidus's code does not write first. */
-    .macro POP_OWN
+    .macro FORGET_GPRS
     xor %ecx, %ecx
     xor %edx, %edx
     xor %esi, %esi
@@ -52,10 +43,7 @@
     xor %r9d, %r9d
     xor %r10d, %r10d
     xor %r11d, %r11d
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
+    xor %r13d, %r13d
+    xor %r14d, %r14d
+    xor %r15d, %r15d
     .endm

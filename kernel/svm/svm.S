@@ -7,18 +7,18 @@
     .text
 
 /*
- * void svm_enter(uint64_t vmcb, uint64_t gpr[16], uint64_t host_vmcb)
- *
- * vmcb, host_vmcb: physical addresses.  host_vmcb holds nidus's FS, GS, TR, LDTR and system-call MSRs, which
- * VMRUN does not switch.  Interrupts are off at entry and at return.
+ * svm_run: RDI, RDX: vmcb and host_vmcb, physical addresses; RSI: uint64_t gpr[16].  host_vmcb holds nidus's FS, GS, TR, LDTR and
+ * system-call MSRs, which VMRUN does not switch.  Interrupts are off at entry and at return.
  *
  * With V_INTR_MASKING the host's IF decides whether an interrupt leaves the guest, so IF is set for VMRUN
  * while GIF holds everything back.  STGI comes last: only then may an NMI find nidus's own state.
  */
-    .globl svm_enter
-    .type svm_enter, @function
-svm_enter:
-    PUSH_OWN
+    .globl svm_run
+    .type svm_run, @function
+svm_run:
+    push %rbp
+    push %rbx
+    push %r12
     push %rdx
     push %rsi
 
@@ -42,8 +42,11 @@ svm_enter:
     vmload %rax
     cli
     stgi
-    POP_OWN
+    FORGET_GPRS
+    pop %r12
+    pop %rbx
+    pop %rbp
     ret
-    .size svm_enter, . - svm_enter
+    .size svm_run, . - svm_run
 
     .section .note.GNU-stack, "", @progbits

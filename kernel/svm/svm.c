@@ -21,6 +21,7 @@
 #define CPUID_SVM_NP       (1u << 0) /* EDX */
 #define CPUID_SVM_NRIPS    (1u << 3) /* EDX */
 #define CPUID_HAS_SVM      (1u << 2) /* 80000001 ECX */
+#define NO_PAGE            1ull /* no address of a page */
 #define CPUID_HAS_1G       (1u << 26) /* 80000001 EDX */
 
 struct vcpu {
@@ -29,11 +30,16 @@ struct vcpu {
     struct guest *guest;
     unsigned slot;              /* ASID - 1 */
     uint64_t v_intr;            /* without V_TPR */
-    uint64_t gpr[VCPU_GPRS];    /* all but RAX and RSP */
+    const uint8_t *code;        /* without next RIP: where the page of the last instruction that was read is, its address and CR3 */
+    uint64_t code_page, code_cr3;
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "create() gives it a page");
 
-void svm_enter(uint64_t vmcb, uint64_t *gpr, uint64_t host_vmcb);
+/* svm.S: enters the guest.  vmcb, host: physical addresses.  An asm statement, for the compiler saves registers anyway. */
+static void svm_enter(uint64_t vmcb, uint64_t *gpr, uint64_t host)
+{
+    __asm__ volatile("call svm_run" : "+D"(vmcb), "+S"(gpr), "+d"(host) : : "rax", VCPU_ENTER_CLOBBERS);
+}
 
 /* Pages that the processor and every guest's VMCB point to. */
 struct svm_pages {
@@ -46,6 +52,7 @@ struct svm_pages {
 _Static_assert(sizeof(struct svm_pages) == PAGE_SIZE << 3, "eight pages");
 
 static struct svm_pages *pages;
+static uint64_t host_phys;      /* of pages->host */
 static struct vcpu *vcpus[BOOT_MAX_GUESTS];
 static bool have_next_rip;
 
@@ -93,7 +100,8 @@ static void cpu_init(void)
 
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, platform_phys(pages->host_save));
-    __asm__ volatile("vmsave %0" : : "a"(platform_phys(&pages->host)) : "memory");
+    host_phys = platform_phys(&pages->host);
+    __asm__ volatile("vmsave %0" : : "a"(host_phys) : "memory");
 }
 
 static unsigned page_sizes(void)
@@ -142,8 +150,7 @@ static struct vcpu *create(struct guest *guest, struct stage2 *memory, const str
     if (two_pages == NULL)
         return NULL;
     struct vcpu *v = (struct vcpu *)(two_pages + PAGE_SIZE);
-    *v = (struct vcpu){ .vmcb = (struct vmcb *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .slot = slot };
-    v->gpr[VCPU_RDI] = start->rdi;
+    *v = (struct vcpu){ .vmcb = (struct vmcb *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .slot = slot, .code_page = NO_PAGE };
 
     struct vmcb *c = v->vmcb;
     set_intercepts(c);
@@ -167,6 +174,35 @@ static void destroy(struct vcpu *v)
     platform_pages_free(NULL, two_pages, 1);
 }
 
+/* Where a register is; 0: in guest->gpr[].  CODE_BASE is none. */
+static const uint16_t places[VCPU_REGISTERS] = {
+#define PLACE(member) offsetof(struct vmcb, member)
+    [VCPU_RSP] = PLACE(rsp), [VCPU_RIP] = PLACE(rip), [VCPU_RFLAGS] = PLACE(rflags), [VCPU_CR0] = PLACE(cr0),
+    [VCPU_CR2] = PLACE(cr2), [VCPU_CR3] = PLACE(cr3), [VCPU_CR4] = PLACE(cr4), [VCPU_EFER] = PLACE(efer),
+#undef PLACE
+};
+
+static uint64_t *place(struct vcpu *v, enum vcpu_register r)
+{
+    return places[r] == 0 ? &v->guest->gpr[r % VCPU_GPRS] : (uint64_t *)((uint8_t *)v->vmcb + places[r]);
+}
+
+static uint64_t get(struct vcpu *v, enum vcpu_register r)
+{
+    if (r == VCPU_CODE_BASE)
+        return v->vmcb->cs.attributes & SEGMENT_LONG ? 0 : v->vmcb->cs.base;
+    if (r == VCPU_CPL)
+        return v->vmcb->cpl;
+    return *place(v, r) & ~(r == VCPU_EFER ? EFER_SVME : 0);
+}
+
+static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
+{
+    *place(v, r) = value | (r == VCPU_EFER ? EFER_SVME : 0);
+    if (r >= VCPU_CR0)
+        v->vmcb->tlb_control = TLB_FLUSH_ALL; /* what the instruction itself would have flushed */
+}
+
 static bool is_prefix(uint8_t byte)
 {
     static const uint8_t legacy[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65 };
@@ -188,43 +224,42 @@ static unsigned prefixes(const struct vmcb *c, const uint8_t *bytes, unsigned co
     return n;
 }
 
-/* What makes a guest leave, apart from exceptions and NPF. */
+/* What makes a guest leave, apart from what decode_other() knows. */
 #define EXIT_ROWS (SVM_EXIT_RDPRU + 1)
 static const struct exit_row {
     uint8_t kind;               /* enum vcpu_exit_kind */
-    uint8_t opcode_size;        /* of the instruction, where it is skipped; 0: the row may be one that is not there */
-    uint8_t opcode[3];
+    uint8_t opcode_size;        /* of the instruction, where it is skipped */
     uint8_t number;             /* of the control register */
+    uint32_t opcode, mask;      /* lowest byte first */
     const char *text;
 } exit_rows[EXIT_ROWS] = {
-#define SKIP(kind, ...)    { kind, sizeof((uint8_t[]){ __VA_ARGS__ }), { __VA_ARGS__ }, 0, NULL }
-#define CR_WRITE(n)        { VCPU_EXIT_CR, 2, { 0x0f, 0x22 }, n, NULL }
-#define TOLD(kind, words)  { kind, 0, { 0 }, 0, words }
+#define SKIP(kind, size, opcode) { kind, size, 0, opcode, (1u << 8 * (size)) - 1, "" }
+#define CR_WRITE(n)              { VCPU_EXIT_CR, 2, n, 0x220f, 0xffff, "" }
+#define TOLD(kind, words)        { kind, 0, 0, 0, 0, words }
     [SVM_EXIT_CR4_WRITE] = CR_WRITE(4),
     [SVM_EXIT_CR8_WRITE] = CR_WRITE(8),
     [SVM_EXIT_INTR] = TOLD(VCPU_EXIT_INTERRUPT, ""),
     [SVM_EXIT_NMI] = TOLD(VCPU_EXIT_INTERRUPT, ""),
     [SVM_EXIT_VINTR] = TOLD(VCPU_EXIT_EVENT, ""),
     [SVM_EXIT_RDPMC] = TOLD(VCPU_EXIT_UNDEFINED, "RDPMC"),
-    [SVM_EXIT_CPUID] = SKIP(VCPU_EXIT_CPUID, 0x0f, 0xa2),
+    [SVM_EXIT_CPUID] = SKIP(VCPU_EXIT_CPUID, 2, 0xa20f),
     [SVM_EXIT_RSM] = TOLD(VCPU_EXIT_UNDEFINED, "RSM"),
     [SVM_EXIT_INVD] = TOLD(VCPU_EXIT_OTHER, "INVD, which throws away what all caches hold"),
-    [SVM_EXIT_HLT] = SKIP(VCPU_EXIT_HLT, 0xf4),
+    [SVM_EXIT_HLT] = SKIP(VCPU_EXIT_HLT, 1, 0xf4),
     [SVM_EXIT_INVLPGA] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
-    [SVM_EXIT_IOIO] = TOLD(VCPU_EXIT_IO, ""),
-    [SVM_EXIT_MSR] = SKIP(VCPU_EXIT_MSR, 0x0f, 0x32),
+    [SVM_EXIT_MSR] = { VCPU_EXIT_MSR, 2, 0, 0x300f, 0xfdff, "" }, /* 30h: WRMSR, 32h: RDMSR */
     [SVM_EXIT_TASK_SWITCH] = TOLD(VCPU_EXIT_OTHER, "a task switch"),
     [SVM_EXIT_FERR_FREEZE] = TOLD(VCPU_EXIT_OTHER, "an x87 error in the old (FERR) way"),
     [SVM_EXIT_SHUTDOWN] = TOLD(VCPU_EXIT_CRASH, "triple fault"),
     [SVM_EXIT_VMRUN] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
-    [SVM_EXIT_VMMCALL] = SKIP(VCPU_EXIT_CALL, 0x0f, 0x01, 0xd9),
+    [SVM_EXIT_VMMCALL] = SKIP(VCPU_EXIT_CALL, 3, 0xd9010f),
     [SVM_EXIT_VMLOAD ... SVM_EXIT_SKINIT] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
     [SVM_EXIT_RDTSCP] = TOLD(VCPU_EXIT_UNDEFINED, "RDTSCP"),
     [SVM_EXIT_WBINVD] = TOLD(VCPU_EXIT_OTHER, "WBINVD, which would stall every guest (CLFLUSH is there)"),
     [SVM_EXIT_MONITOR] = TOLD(VCPU_EXIT_UNDEFINED, "MONITOR"),
     [SVM_EXIT_MWAIT] = TOLD(VCPU_EXIT_UNDEFINED, "MWAIT"),
     [SVM_EXIT_MWAIT_ARMED] = TOLD(VCPU_EXIT_UNDEFINED, "MWAIT"),
-    [SVM_EXIT_XSETBV] = SKIP(VCPU_EXIT_XSETBV, 0x0f, 0x01, 0xd1),
+    [SVM_EXIT_XSETBV] = SKIP(VCPU_EXIT_XSETBV, 3, 0xd1010f),
     [SVM_EXIT_RDPRU] = TOLD(VCPU_EXIT_UNDEFINED, "RDPRU"),
 #undef SKIP
 #undef CR_WRITE
@@ -242,92 +277,113 @@ static void pass_exception(struct vmcb *c, unsigned vector, struct vcpu_exit *ex
         c->event_inject = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | vector; /* the error code is always 0 */
 }
 
-/* Length of the instruction that left, and what only its bytes say.  false: they are not what row says. */
-static bool decode_instruction(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
+static bool is_opcode(const uint8_t *bytes, const struct exit_row *row)
+{
+    uint32_t value;
+    __builtin_memcpy(&value, bytes, sizeof(value));
+    return (value & row->mask) == row->opcode;
+}
+
+/* The same instruction in the page that the last one was in?  A guest that has put another page there without a new CR3 finds its own
+ * bytes misread, if they are the same instruction with prefixes, and nobody else's. */
+static bool is_in_known_page(const struct vcpu *v, const struct exit_row *row)
+{
+    const struct vmcb *c = v->vmcb;
+    uint64_t offset = c->rip % PAGE_SIZE;
+    return v->code_page == c->rip - offset && v->code_cr3 == c->cr3 && (c->cs.attributes & SEGMENT_LONG) &&
+           offset <= PAGE_SIZE - sizeof(row->opcode) && is_opcode(v->code + offset, row);
+}
+
+/* Length of the instruction that left, and what only its bytes say; OTHER: they are not what row says. */
+__attribute__((noinline))
+static void read_instruction(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
     bool modrm = exit->kind == VCPU_EXIT_CR;
-    if (have_next_rip && !modrm) {
-        exit->length = (unsigned)(c->next_rip - c->rip);
-        return exit->length <= VCPU_INSTRUCTION_MAX;
-    }
-    uint8_t bytes[VCPU_INSTRUCTION_MAX], rex, opcode[3];
-    memcpy(opcode, row->opcode, sizeof(opcode));
-    if (exit->kind == VCPU_EXIT_MSR && exit->write)
-        opcode[1] = 0x30;
+    uint8_t bytes[VCPU_INSTRUCTION_MAX + sizeof(row->opcode)] = { 0 }, rex;
     unsigned count = vcpu_fetch(v->guest, bytes), at = prefixes(c, bytes, count, &rex);
     exit->length = at + row->opcode_size + modrm;
-    if (exit->length > count || memcmp(bytes + at, opcode, row->opcode_size) != 0)
-        return false;
+    if (exit->length > count || !is_opcode(bytes + at, row)) {
+        exit->kind = VCPU_EXIT_OTHER;
+        exit->text = vcpu_text("an instruction that nidus cannot read (exit 0x%llx)", (unsigned long long)exit->raw);
+        return;
+    }
     if (modrm)
         exit->gpr = (bytes[exit->length - 1] & 7u) | (rex & 1u) << 3;
-    return true;
+    v->code = vcpu_code_page(v->guest);
+    v->code_page = v->code != NULL ? c->rip - c->rip % PAGE_SIZE : NO_PAGE;
+    v->code_cr3 = c->cr3;
 }
 
-static void decode_row(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
+static void decode_instruction(struct vcpu *v, const struct exit_row *row, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
-    exit->kind = row->kind;
-    exit->write = true;
-    exit->number = row->number;
-    if (row->text != NULL)
-        format_text(exit->text, sizeof(exit->text), "%s", row->text);
+    exit->cpl = c->cpl;
+    exit->length = row->opcode_size;
     if (exit->kind == VCPU_EXIT_MSR) {
         exit->write = c->exit_info1;
-        exit->number = (uint32_t)v->gpr[VCPU_RCX];
-    } else if (exit->kind == VCPU_EXIT_IO) {
-        exit->write = !(c->exit_info1 & IOIO_IN);
-        exit->number = (uint32_t)(c->exit_info1 >> IOIO_PORT_SHIFT) & 0xffff;
+        exit->number = (uint32_t)v->guest->gpr[VCPU_RCX];
+    } else if (exit->kind == VCPU_EXIT_CR) {
+        exit->write = true;
+        exit->number = row->number;
     }
-    if (row->opcode_size != 0 && !decode_instruction(v, row, exit)) {
-        exit->kind = VCPU_EXIT_OTHER;
-        format_text(exit->text, sizeof(exit->text), "an instruction that nidus cannot read (exit 0x%llx)",
-                    (unsigned long long)exit->raw);
-    }
+    if (have_next_rip && exit->kind != VCPU_EXIT_CR)
+        exit->length = (unsigned)(c->next_rip - c->rip);
+    else if (exit->kind == VCPU_EXIT_CR || !is_in_known_page(v, row))
+        read_instruction(v, row, exit);
 }
 
-static void decode_other(const struct vmcb *c, struct vcpu_exit *exit)
+static void decode_other(struct vmcb *c, struct vcpu_exit *exit)
 {
+    uint64_t vector = exit->raw - SVM_EXIT_EXCEPTION;
+    if (exit->raw == SVM_EXIT_MC)
+        __asm__ volatile("int $18"); /* the machine check itself was swallowed with the exit */
     if (exit->raw == SVM_EXIT_NPF) {
         exit->kind = VCPU_EXIT_MEMORY;
         exit->write = c->exit_info1 & NPF_WRITE;
         exit->fetch = c->exit_info1 & NPF_FETCH;
         exit->gpa = c->exit_info2;
+    } else if (exit->raw == SVM_EXIT_IOIO) {
+        exit->kind = VCPU_EXIT_IO;
+        exit->write = !(c->exit_info1 & IOIO_IN);
+        exit->number = (uint32_t)(c->exit_info1 >> IOIO_PORT_SHIFT) & 0xffff;
     } else if (exit->raw == ~0ull) {
         exit->kind = VCPU_EXIT_CRASH;
-        format_text(exit->text, sizeof(exit->text), "control registers that contradict each other");
-    } else {
-        format_text(exit->text, sizeof(exit->text), "what gives the unknown exit 0x%llx", (unsigned long long)exit->raw);
+        exit->text = "control registers that contradict each other";
+    } else if (vector < VCPU_EXCEPTIONS && c->idtr.limit != 0) {
+        pass_exception(c, (unsigned)vector, exit);
+    } else if (vector < VCPU_EXCEPTIONS) {
+        vcpu_exception(exit, (unsigned)vector, c->exit_info1, c->exit_info2);
     }
 }
 
 /* What made the guest leave. */
 static void decode(struct vcpu *v, struct vcpu_exit *exit)
 {
-    struct vmcb *c = v->vmcb;
-    exit->kind = VCPU_EXIT_OTHER;
-    exit->raw = c->exit_code;
-    if (exit->raw < EXIT_ROWS && (exit_rows[exit->raw].opcode_size != 0 || exit_rows[exit->raw].text != NULL)) {
-        decode_row(v, &exit_rows[exit->raw], exit);
+    exit->raw = v->vmcb->exit_code;
+    const struct exit_row *row = &exit_rows[exit->raw < EXIT_ROWS ? exit->raw : 0];
+    exit->kind = row->kind;
+    if (row->opcode_size != 0) {
+        decode_instruction(v, row, exit);
         return;
     }
-    if (exit->raw == SVM_EXIT_MC)
-        __asm__ volatile("int $18"); /* the machine check itself was swallowed with the exit */
-    uint64_t vector = exit->raw - SVM_EXIT_EXCEPTION;
-    if (vector >= VCPU_EXCEPTIONS)
-        decode_other(c, exit);
-    else if (c->idtr.limit != 0)
-        pass_exception(c, (unsigned)vector, exit);
-    else
-        vcpu_exception(exit, (unsigned)vector, c->exit_info1, c->exit_info2);
+    exit->text = row->text;
+    if (exit->kind == VCPU_EXIT_INTERRUPT)
+        interrupts_take();
+    else if (exit->kind == VCPU_EXIT_UNKNOWN)
+        decode_other(v->vmcb, exit);
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
 static void keep_event(struct vcpu *v)
 {
     uint64_t event = v->vmcb->exit_int_info;
-    v->vmcb->event_inject = (event & EVENT_VALID) && (event & EVENT_TYPE) == EVENT_EXCEPTION ? event : 0;
-    if ((event & EVENT_VALID) && (event & EVENT_TYPE) == EVENT_INTERRUPT)
+    v->vmcb->event_inject = 0;
+    if (!(event & EVENT_VALID))
+        return;
+    if ((event & EVENT_TYPE) == EVENT_EXCEPTION)
+        v->vmcb->event_inject = event;
+    if ((event & EVENT_TYPE) == EVENT_INTERRUPT)
         guest_apic_again(&v->guest->apic, (uint8_t)event);
 }
 
@@ -335,11 +391,11 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct vmcb *c = v->vmcb;
     c->v_intr = v->v_intr | guest_apic_cr8(&v->guest->apic); /* V_TPR, which a read of CR8 gives without an exit */
-    svm_enter(v->phys, v->gpr, platform_phys(&pages->host));
+    c->rax = v->guest->gpr[VCPU_RAX];
+    svm_enter(v->phys, v->guest->gpr, host_phys);
+    v->guest->gpr[VCPU_RAX] = c->rax;
     c->tlb_control = 0;
     keep_event(v);
-    if (c->exit_code == SVM_EXIT_INTR)
-        interrupts_take();
     decode(v, exit);
 }
 
@@ -347,38 +403,6 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
 static void load(struct vcpu *v)
 {
     (void)v;
-}
-
-/* Where a register is; 0: in gpr[].  CODE_BASE is none. */
-static const uint16_t places[VCPU_REGISTERS] = {
-#define PLACE(member) offsetof(struct vmcb, member)
-    [VCPU_RAX] = PLACE(rax), [VCPU_RSP] = PLACE(rsp), [VCPU_RIP] = PLACE(rip), [VCPU_RFLAGS] = PLACE(rflags), [VCPU_CR0] = PLACE(cr0),
-    [VCPU_CR2] = PLACE(cr2), [VCPU_CR3] = PLACE(cr3), [VCPU_CR4] = PLACE(cr4), [VCPU_EFER] = PLACE(efer),
-#undef PLACE
-};
-
-static uint64_t *place(struct vcpu *v, enum vcpu_register r)
-{
-    return places[r] == 0 ? &v->gpr[r % VCPU_GPRS] : (uint64_t *)((uint8_t *)v->vmcb + places[r]);
-}
-
-static uint64_t get(struct vcpu *v, enum vcpu_register r)
-{
-    if (r == VCPU_CODE_BASE)
-        return v->vmcb->cs.attributes & SEGMENT_LONG ? 0 : v->vmcb->cs.base;
-    return *place(v, r) & ~(r == VCPU_EFER ? EFER_SVME : 0);
-}
-
-static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
-{
-    *place(v, r) = value | (r == VCPU_EFER ? EFER_SVME : 0);
-    if (r >= VCPU_CR0)
-        v->vmcb->tlb_control = TLB_FLUSH_ALL; /* what the instruction itself would have flushed */
-}
-
-static unsigned cpl(struct vcpu *v)
-{
-    return v->vmcb->cpl;
 }
 
 static void skip(struct vcpu *v, unsigned length)
@@ -405,10 +429,10 @@ static bool interrupt(struct vcpu *v, unsigned vector)
     return can;
 }
 
-static void arm(struct vcpu *v, uint64_t ns)
+static void arm(struct vcpu *v, uint64_t ticks)
 {
     (void)v;
-    tick_arm(ns);
+    tick_arm(tsc_to_ns(ticks));
 }
 
 static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
@@ -434,7 +458,6 @@ const struct vcpu_ops svm_ops = {
     .enter = enter,
     .get = get,
     .set = set,
-    .cpl = cpl,
     .skip = skip,
     .inject = inject,
     .interrupt = interrupt,

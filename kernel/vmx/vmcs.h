@@ -147,9 +147,7 @@ static inline void vmcs_write(enum vmcs_field field, uint64_t value)
         vmcs_write_failed(field);
 }
 
-/* vmx.S: enters the guest of the current VMCS.  false: VMLAUNCH or VMRESUME failed. */
-bool vmx_enter(uint64_t *gpr, bool launched);
-extern const char vmx_exit[];   /* where exits arrive */
+extern const char vmx_exit[];   /* vmx.S: where exits arrive */
 #endif
 
 #endif

@@ -8,14 +8,15 @@
     .text
 
 /*
- * bool vmx_enter(uint64_t gpr[16], bool launched)
- *
+ * vmx_run: RDI: uint64_t gpr[16]; SIL: was the current VMCS launched?  RAX is 1 afterwards, 0 when VMLAUNCH or VMRESUME failed.
  * Interrupts are off at entry and at return: VMX puts nothing of the guest's into nidus's RFLAGS.
  */
-    .globl vmx_enter, vmx_exit
-    .type vmx_enter, @function
-vmx_enter:
-    PUSH_OWN
+    .globl vmx_run, vmx_exit
+    .type vmx_run, @function
+vmx_run:
+    push %rbp
+    push %rbx
+    push %r12
     push %rdi
 
     mov $VMCS_HOST_RSP, %eax
@@ -50,8 +51,11 @@ vmx_exit:
 3:  add $8, %rsp
     lfence
 .Lout:
-    POP_OWN
+    FORGET_GPRS
+    pop %r12
+    pop %rbx
+    pop %rbp
     ret
-    .size vmx_enter, . - vmx_enter
+    .size vmx_run, . - vmx_run
 
     .section .note.GNU-stack, "", @progbits

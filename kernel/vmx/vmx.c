@@ -38,7 +38,6 @@ struct vcpu {
     struct guest *guest;
     unsigned slot;              /* VPID - 1 */
     bool launched, window;      /* window: it leaves as soon as it can take an interrupt */
-    uint64_t gpr[VCPU_GPRS];    /* all but RSP */
     uint64_t msr[SWITCHED_MSRS], cr2, dr6;
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "create() gives it a page");
@@ -276,7 +275,6 @@ static void set_up(struct vcpu *v, struct stage2 *memory, const struct vcpu_star
     vmcs_write(VMCS_RIP, start->rip);
     vmcs_write(VMCS_GDTR_BASE, start->gdt);
     vmcs_write(VMCS_GDTR_LIMIT, start->gdt_size - 1u);
-    v->gpr[VCPU_RDI] = start->rdi;
 
     struct trap_tables t = traps_tables();
     vmcs_write(VMCS_HOST_GDTR_BASE, t.gdt);
@@ -358,8 +356,10 @@ static uint64_t get(struct vcpu *v, enum vcpu_register r)
         return vmcs_read(VMCS_EFER);
     case VCPU_CODE_BASE:
         return vmcs_read(VMCS_CS_RIGHTS) & RIGHTS_LONG ? 0 : vmcs_read(VMCS_CS_BASE);
+    case VCPU_CPL:
+        return RIGHTS_DPL(vmcs_read(VMCS_SS_RIGHTS));
     default:
-        return v->gpr[r];
+        return v->guest->gpr[r];
     }
 }
 
@@ -369,7 +369,7 @@ static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
         [VCPU_RSP] = VMCS_RSP, [VCPU_CR0] = VMCS_CR0_SHADOW, [VCPU_CR4] = VMCS_CR4_SHADOW, [VCPU_EFER] = VMCS_EFER,
     };
     if (fields[r] == 0) {
-        v->gpr[r % VCPU_GPRS] = value;
+        v->guest->gpr[r % VCPU_GPRS] = value;
         return;
     }
     vmcs_write(fields[r], value);
@@ -379,12 +379,6 @@ static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
         vmcs_write(VMCS_CR0, (value & ~CR0_CACHE) | CR0_NE);
     if (r >= VCPU_CR0)
         flush_linear(v);
-}
-
-static unsigned cpl(struct vcpu *v)
-{
-    (void)v;
-    return RIGHTS_DPL(vmcs_read(VMCS_SS_RIGHTS));
 }
 
 static void skip(struct vcpu *v, unsigned length)
@@ -410,15 +404,13 @@ static bool interrupt(struct vcpu *v, unsigned vector)
 }
 
 /* The preemption timer counts while the guest runs, and needs no interrupt. */
-static void arm(struct vcpu *v, uint64_t ns)
+static void arm(struct vcpu *v, uint64_t ticks)
 {
     (void)v;
-    if (!(control_values[PIN] & PIN_TIMER)) {
-        tick_arm(ns);
-        return;
-    }
-    uint64_t count = ns * (tsc_hz() / 1000) / 1000000 >> timer_shift;
-    vmcs_write(VMCS_TIMER, count > UINT32_MAX ? UINT32_MAX : count);
+    if (control_values[PIN] & PIN_TIMER)
+        vmcs_write(VMCS_TIMER, ticks >> timer_shift);
+    else
+        tick_arm(tsc_to_ns(ticks));
 }
 
 static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
@@ -430,39 +422,6 @@ static bool inject(struct vcpu *v, unsigned vector, bool has_error, uint32_t err
     vmcs_write(VMCS_ENTRY_ERROR, error);
     return true;
 }
-
-/* What makes a guest leave, apart from exceptions, by the basic reason.  A row without a text is for an instruction that is emulated. */
-static const struct exit_row {
-    uint8_t kind;               /* enum vcpu_exit_kind */
-    const char *text;
-} exit_rows[REASONS] = {
-    [REASON_INTERRUPT] = { VCPU_EXIT_INTERRUPT, "" },
-    [REASON_TRIPLE_FAULT] = { VCPU_EXIT_CRASH, "triple fault" },
-    [REASON_WINDOW] = { VCPU_EXIT_EVENT, "" },
-    [REASON_TASK_SWITCH] = { VCPU_EXIT_OTHER, "a task switch" },
-    [REASON_CPUID] = { VCPU_EXIT_CPUID, "" },
-    [REASON_GETSEC] = { VCPU_EXIT_UNDEFINED, "GETSEC" },
-    [REASON_HLT] = { VCPU_EXIT_HLT, "" },
-    [REASON_INVD] = { VCPU_EXIT_OTHER, "INVD, which throws away what all caches hold" },
-    [REASON_RDPMC] = { VCPU_EXIT_UNDEFINED, "RDPMC" },
-    [REASON_RSM] = { VCPU_EXIT_UNDEFINED, "RSM" },
-    [REASON_VMCALL] = { VCPU_EXIT_CALL, "" },
-    [REASON_VMCLEAR ... REASON_VMXON] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
-    [REASON_CR] = { VCPU_EXIT_CR, "" },
-    [REASON_IO] = { VCPU_EXIT_IO, "" },
-    [REASON_RDMSR] = { VCPU_EXIT_MSR, "" },
-    [REASON_WRMSR] = { VCPU_EXIT_MSR, "" },
-    [REASON_MWAIT] = { VCPU_EXIT_UNDEFINED, "MWAIT" },
-    [REASON_MONITOR] = { VCPU_EXIT_UNDEFINED, "MONITOR" },
-    [REASON_EPT_VIOLATION] = { VCPU_EXIT_MEMORY, "" },
-    [REASON_EPT_MISCONFIGURED] = { VCPU_EXIT_OTHER, "an access for which nidus's EPT holds an entry that the processor does not take" },
-    [REASON_INVEPT] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
-    [REASON_INVVPID] = { VCPU_EXIT_UNDEFINED, "an instruction of VMX" },
-    [REASON_TIMER] = { VCPU_EXIT_INTERRUPT, "" },
-    [REASON_WBINVD] = { VCPU_EXIT_OTHER, "WBINVD, which would stall every guest (CLFLUSH is there)" },
-    [REASON_XSETBV] = { VCPU_EXIT_XSETBV, "" },
-    [REASON_ENCLS] = { VCPU_EXIT_UNDEFINED, "ENCLS" },
-};
 
 /* A guest that has an IDT gets its exception: a fault by running the instruction again without the intercept. */
 static void pass_exception(uint32_t event, struct vcpu_exit *exit)
@@ -483,8 +442,9 @@ static void pass_exception(uint32_t event, struct vcpu_exit *exit)
     vmcs_write(VMCS_ENTRY_LENGTH, vmcs_read(VMCS_EXIT_LENGTH)); /* looked at for INT1's #DB */
 }
 
-static void decode_exception(struct vcpu_exit *exit)
+static void decode_exception(struct vcpu *v, struct vcpu_exit *exit)
 {
+    (void)v;
     uint32_t event = (uint32_t)vmcs_read(VMCS_EXIT_EVENT);
     /* Those for nidus were swallowed with the exit; its own handlers have the words for them. */
     if ((event & EVENT_TYPE) == EVENT_NMI)
@@ -508,7 +468,7 @@ static void set_cr0(struct vcpu *v, struct vcpu_exit *exit)
     }
     if ((value ^ get(v, VCPU_CR0)) & (CR0_PG | CR0_PE)) {
         exit->kind = VCPU_EXIT_OTHER;
-        format_text(exit->text, sizeof(exit->text), "a move of 0x%llx to CR0: paging and caching are not changed in one",
+        exit->text = vcpu_text("a move of 0x%llx to CR0: paging and caching are not changed in one",
                     (unsigned long long)value);
         return;
     }
@@ -516,53 +476,92 @@ static void set_cr0(struct vcpu *v, struct vcpu_exit *exit)
     skip(v, exit->length);
 }
 
-static void decode_more(struct vcpu *v, struct vcpu_exit *exit)
+static void decode_cr(struct vcpu *v, struct vcpu_exit *exit)
 {
     uint64_t q = vmcs_read(VMCS_QUALIFICATION);
-    switch (exit->raw) {
-    case REASON_CR:
-        exit->number = CR_NUMBER(q);
-        exit->write = !CR_FROM(q);
-        exit->gpr = CR_GPR(q);
-        if (exit->number == 0)
-            set_cr0(v, exit);
-        break;
-    case REASON_IO:
-        exit->write = !(q & IO_IN);
-        exit->number = (uint32_t)(q >> IO_PORT_SHIFT) & 0xffff;
-        break;
-    case REASON_EPT_VIOLATION:
-        exit->write = q & EPT_WRITE;
-        exit->fetch = q & EPT_FETCH;
-        exit->gpa = vmcs_read(VMCS_GPA);
-        break;
-    }
+    exit->number = CR_NUMBER(q);
+    exit->write = !CR_FROM(q);
+    exit->gpr = CR_GPR(q);
+    if (exit->number == 0)
+        set_cr0(v, exit);
 }
 
-/* What made the guest leave. */
+static void decode_msr(struct vcpu *v, struct vcpu_exit *exit)
+{
+    exit->write = exit->raw == REASON_WRMSR;
+    exit->number = (uint32_t)v->guest->gpr[VCPU_RCX];
+}
+
+static void decode_io(struct vcpu *v, struct vcpu_exit *exit)
+{
+    (void)v;
+    uint64_t q = vmcs_read(VMCS_QUALIFICATION);
+    exit->write = !(q & IO_IN);
+    exit->number = (uint32_t)(q >> IO_PORT_SHIFT) & 0xffff;
+}
+
+static void decode_memory(struct vcpu *v, struct vcpu_exit *exit)
+{
+    (void)v;
+    uint64_t q = vmcs_read(VMCS_QUALIFICATION);
+    exit->write = q & EPT_WRITE;
+    exit->fetch = q & EPT_FETCH;
+    exit->gpa = vmcs_read(VMCS_GPA);
+}
+
+static void decode_privileged(struct vcpu *v, struct vcpu_exit *exit)
+{
+    exit->cpl = (unsigned)get(v, VCPU_CPL);
+}
+
+/* What makes a guest leave, by the basic reason. */
+static const struct exit_row {
+    uint8_t kind;               /* enum vcpu_exit_kind */
+    void (*more)(struct vcpu *v, struct vcpu_exit *exit);
+    const char *text;
+} exit_rows[REASONS] = {
+#define TOLD(kind, words) { kind, NULL, words }
+    [REASON_EXCEPTION] = { VCPU_EXIT_UNKNOWN, decode_exception, "" },
+    [REASON_INTERRUPT] = { VCPU_EXIT_INTERRUPT, NULL, "" },
+    [REASON_TRIPLE_FAULT] = TOLD(VCPU_EXIT_CRASH, "triple fault"),
+    [REASON_WINDOW] = { VCPU_EXIT_EVENT, NULL, "" },
+    [REASON_TASK_SWITCH] = TOLD(VCPU_EXIT_OTHER, "a task switch"),
+    [REASON_CPUID] = { VCPU_EXIT_CPUID, NULL, "" },
+    [REASON_GETSEC] = TOLD(VCPU_EXIT_UNDEFINED, "GETSEC"),
+    [REASON_HLT] = { VCPU_EXIT_HLT, NULL, "" },
+    [REASON_INVD] = TOLD(VCPU_EXIT_OTHER, "INVD, which throws away what all caches hold"),
+    [REASON_RDPMC] = TOLD(VCPU_EXIT_UNDEFINED, "RDPMC"),
+    [REASON_RSM] = TOLD(VCPU_EXIT_UNDEFINED, "RSM"),
+    [REASON_VMCALL] = { VCPU_EXIT_CALL, decode_privileged, "" },
+    [REASON_VMCLEAR ... REASON_VMXON] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of VMX"),
+    [REASON_CR] = { VCPU_EXIT_CR, decode_cr, "" },
+    [REASON_IO] = { VCPU_EXIT_IO, decode_io, "" },
+    [REASON_RDMSR] = { VCPU_EXIT_MSR, decode_msr, "" },
+    [REASON_WRMSR] = { VCPU_EXIT_MSR, decode_msr, "" },
+    [REASON_MWAIT] = TOLD(VCPU_EXIT_UNDEFINED, "MWAIT"),
+    [REASON_MONITOR] = TOLD(VCPU_EXIT_UNDEFINED, "MONITOR"),
+    [REASON_EPT_VIOLATION] = { VCPU_EXIT_MEMORY, decode_memory, "" },
+    [REASON_EPT_MISCONFIGURED] = TOLD(VCPU_EXIT_OTHER, "an access for which nidus's EPT holds an entry that the processor does not take"),
+    [REASON_INVEPT] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of VMX"),
+    [REASON_TIMER] = { VCPU_EXIT_INTERRUPT, NULL, "" },
+    [REASON_INVVPID] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of VMX"),
+    [REASON_WBINVD] = TOLD(VCPU_EXIT_OTHER, "WBINVD, which would stall every guest (CLFLUSH is there)"),
+    [REASON_XSETBV] = { VCPU_EXIT_XSETBV, decode_privileged, "" },
+    [REASON_ENCLS] = TOLD(VCPU_EXIT_UNDEFINED, "ENCLS"),
+#undef TOLD
+};
+
+/* What made the guest leave.  (The length means something for instructions only.) */
 static void decode(struct vcpu *v, struct vcpu_exit *exit)
 {
+    static const struct exit_row unknown = { VCPU_EXIT_UNKNOWN, NULL, "" };
     exit->raw = vmcs_read(VMCS_REASON);
-    if (exit->raw == REASON_EXCEPTION) {
-        decode_exception(exit);
-        return;
-    }
-    if (exit->raw >= REASONS || exit_rows[exit->raw].text == NULL) {
-        exit->kind = VCPU_EXIT_OTHER;
-        format_text(exit->text, sizeof(exit->text), "what gives the unknown exit 0x%llx", (unsigned long long)exit->raw);
-        return;
-    }
-    const struct exit_row *row = &exit_rows[exit->raw];
-    exit->kind = row->kind;
     exit->length = (unsigned)vmcs_read(VMCS_EXIT_LENGTH);
-    if (row->kind == VCPU_EXIT_MSR) {
-        exit->write = exit->raw == REASON_WRMSR;
-        exit->number = (uint32_t)v->gpr[VCPU_RCX];
-    } else if (row->text[0] != '\0') {
-        format_text(exit->text, sizeof(exit->text), "%s", row->text);
-    } else if (row->kind > VCPU_EXIT_HLT) {
-        decode_more(v, exit);
-    }
+    const struct exit_row *row = exit->raw < REASONS ? &exit_rows[exit->raw] : &unknown;
+    exit->kind = row->kind;
+    exit->text = row->text;
+    if (row->more != NULL)
+        row->more(v, exit);
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
@@ -579,11 +578,20 @@ static void keep_event(struct vcpu *v)
     vmcs_write(VMCS_ENTRY_ERROR, vmcs_read(VMCS_VECTORING_ERROR));
 }
 
+/* vmx.S: enters the guest of the current VMCS.  false: VMLAUNCH or VMRESUME failed.  An asm statement, for the compiler saves registers
+ * anyway. */
+static bool vmx_enter(uint64_t *gpr, uint64_t launched)
+{
+    uint64_t done;
+    __asm__ volatile("call vmx_run" : "=a"(done), "+D"(gpr), "+S"(launched) : : "rdx", VCPU_ENTER_CLOBBERS);
+    return done != 0;
+}
+
 static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
-    if (!vmx_enter(v->gpr, v->launched)) {
+    if (!vmx_enter(v->guest->gpr, v->launched)) {
         exit->kind = VCPU_EXIT_CRASH;
-        format_text(exit->text, sizeof(exit->text), "VM entry failed: error %llu", (unsigned long long)vmcs_read(VMCS_INSTRUCTION_ERROR));
+        exit->text = vcpu_text("VM entry failed: error %llu", (unsigned long long)vmcs_read(VMCS_INSTRUCTION_ERROR));
         return;
     }
     v->launched = true;
@@ -607,7 +615,6 @@ const struct vcpu_ops vmx_ops = {
     .enter = enter,
     .get = get,
     .set = set,
-    .cpl = cpl,
     .skip = skip,
     .inject = inject,
     .interrupt = interrupt,
