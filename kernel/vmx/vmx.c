@@ -16,6 +16,7 @@
 #include "kernel/trap.h"
 #include "kernel/time.h"
 #include "kernel/vcpu.h"
+#include "kernel/vmx/check.h"
 #include "kernel/vmx/vmcs.h"
 
 #define CPUID_HAS_VMX   (1u << 5) /* 1 ECX */
@@ -562,6 +563,8 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
     exit->text = row->text;
     if (row->more != NULL)
         row->more(v, exit);
+    if (exit->kind == VCPU_EXIT_INTERRUPT)
+        interrupts_take();
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
@@ -587,18 +590,44 @@ static bool vmx_enter(uint64_t *gpr, uint64_t launched)
     return done != 0;
 }
 
+/* VMLAUNCH or VMRESUME failed (SDM volume 3, 31.4), which they do for what nidus itself has set. */
+static void decode_failure(struct vcpu_exit *exit)
+{
+    unsigned error = (unsigned)vmcs_read(VMCS_INSTRUCTION_ERROR);
+    exit->kind = VCPU_EXIT_CRASH;
+    exit->text = vcpu_text("its VM entry failed with error %u%s", error, error == 8 ? ": a field of the host's state" : "");
+    for (unsigned i = 0; i < CONTROLS && error == 7; i++) {
+        uint64_t msr = rdmsr(controls[i].msr), value = vmcs_read(controls[i].field), wrong = ((uint32_t)msr & ~value) | (value & ~(msr >> 32));
+        exit->text = wrong == 0 ? "its VM entry failed with error 7: a control field"
+                                : vcpu_text("its VM entry failed with error 7: bits 0x%llx of control field 0x%x", (unsigned long long)wrong,
+                                            controls[i].field);
+        if (wrong != 0)
+            return;
+    }
+}
+
+/* The entry ended in an exit. */
+static void decode_invalid(struct vcpu_exit *exit)
+{
+    const char *field = vmx_wrong_guest_field(vmcs_read);
+    if ((uint32_t)exit->raw == (REASON_FAILED | REASON_MACHINE_CHECK))
+        __asm__ volatile("int $18");
+    exit->kind = VCPU_EXIT_CRASH;
+    exit->text = vcpu_text("its VM entry failed with reason %u: %s", (unsigned)(exit->raw & ~REASON_FAILED),
+                           field != NULL ? field : "nothing that nidus can see is wrong");
+}
+
 static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
     if (!vmx_enter(v->guest->gpr, v->launched)) {
-        exit->kind = VCPU_EXIT_CRASH;
-        exit->text = vcpu_text("VM entry failed: error %llu", (unsigned long long)vmcs_read(VMCS_INSTRUCTION_ERROR));
+        decode_failure(exit);
         return;
     }
     v->launched = true;
     keep_event(v);
     decode(v, exit);
-    if (exit->kind == VCPU_EXIT_INTERRUPT)
-        interrupts_take();
+    if (exit->raw & REASON_FAILED)
+        decode_invalid(exit);
 }
 
 const struct vcpu_ops vmx_ops = {
