@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernel/abi/nidus.h"
+
 struct guest;
 struct iommu_context;           /* a guest's IOASes, HWPTs, devices and fault ring; freed by iommu_context_destroy */
 
@@ -57,7 +59,10 @@ bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *se
 bool iommu_fenced(struct iommu_context *context, uint32_t id);
 
 /* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ)? */
-bool iommu_handles(uint64_t nr);
+static inline bool iommu_handles(uint64_t nr)
+{
+    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ;
+}
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
 

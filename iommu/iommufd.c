@@ -94,11 +94,6 @@ static const struct call_row calls[] = {
     { NIDUS_CALL_FAULT_READ,      32, sizeof(struct nidus_fault_read),      call_fault_read, false },
 };
 
-bool iommu_handles(uint64_t nr)
-{
-    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ;
-}
-
 /* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
 static int vfio_envelope_read(struct call *call, uint64_t gpa, uint32_t known)
 {

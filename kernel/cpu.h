@@ -8,9 +8,13 @@
 
 #define CR0_PE (1ULL << 0)
 #define CR0_MP (1ULL << 1)
+#define CR0_EM (1ULL << 2)
+#define CR0_TS (1ULL << 3)
 #define CR0_ET (1ULL << 4)
 #define CR0_NE (1ULL << 5)
 #define CR0_WP (1ULL << 16)
+#define CR0_NW (1ULL << 29)
+#define CR0_CD (1ULL << 30)
 #define CR0_PG (1ULL << 31)
 
 #define CR4_PAE        (1ULL << 5)
@@ -23,9 +27,12 @@
 #define CR4_SMEP       (1ULL << 20)
 #define CR4_SMAP       (1ULL << 21)
 
+#define RFLAGS_IF (1ULL << 9)
+
 #define MSR_APIC_BASE 0x1bu
 #define MSR_PAT       0x277u
 #define MSR_EFER      0xc0000080u
+#define EFER_SCE  (1ULL << 0)
 #define EFER_LME  (1ULL << 8)
 #define EFER_LMA  (1ULL << 10)
 #define EFER_NXE  (1ULL << 11)

@@ -8,11 +8,12 @@
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
 #include "kernel/guest_cpuid.h"
+#include "kernel/guest_msr.h"
 #include "kernel/log.h"
 
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
-#define EFER_SCE  (1ull << 0)
+#define CPUID_OSXSAVE (1u << 27) /* 1 ECX: CR4.OSXSAVE */
 
 __attribute__((format(printf, 2, 3)))
 static void stop(struct guest *g, const char *format, ...)
@@ -32,36 +33,27 @@ static void refuse(struct guest *g, unsigned vector, const char *what, uint64_t 
         stop(g, "%s 0x%llx, which nidus does not offer, and no IDT for the exception", what, (unsigned long long)which);
 }
 
-static void set_low(struct guest *g, enum vcpu_register r, uint64_t value)
-{
-    guest_cpu->set(g->vcpu, r, (uint32_t)value);
-}
-
 static void do_cpuid(struct guest *g)
 {
-    struct cpuid c = guest_cpuid((uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX), (uint32_t)guest_cpu->get(g->vcpu, VCPU_RCX), cpuid);
-    set_low(g, VCPU_RAX, c.eax);
-    set_low(g, VCPU_RBX, c.ebx);
-    set_low(g, VCPU_RCX, c.ecx);
-    set_low(g, VCPU_RDX, c.edx);
+    uint32_t leaf = (uint32_t)g->gpr[VCPU_RAX];
+    struct cpuid c = guest_cpuid(leaf, (uint32_t)g->gpr[VCPU_RCX], cpuid);
+    if (leaf == 1 && (guest_cpu->get(g->vcpu, VCPU_CR4) & CR4_OSXSAVE))
+        c.ecx |= CPUID_OSXSAVE;
+    g->gpr[VCPU_RAX] = (uint32_t)c.eax;
+    g->gpr[VCPU_RBX] = (uint32_t)c.ebx;
+    g->gpr[VCPU_RCX] = (uint32_t)c.ecx;
+    g->gpr[VCPU_RDX] = (uint32_t)c.edx;
 }
 
-/* EFER is the one MSR that nidus performs: its SVME bit is nidus's own, and long mode stays as it is. */
 static bool do_msr(struct guest *g, const struct vcpu_exit *exit)
 {
-    if (exit->number != MSR_EFER)
+    uint64_t value = (uint32_t)g->gpr[VCPU_RAX] | g->gpr[VCPU_RDX] << 32;
+    if (exit->write)
+        return guest_msr_write(g, exit->number, value);
+    if (!guest_msr_read(g, exit->number, &value))
         return false;
-    uint64_t efer = guest_cpu->get(g->vcpu, VCPU_EFER);
-    if (!exit->write) {
-        set_low(g, VCPU_RAX, efer);
-        set_low(g, VCPU_RDX, efer >> 32);
-        return true;
-    }
-    const uint64_t may_change = EFER_SCE | EFER_NXE;
-    uint64_t value = (uint32_t)guest_cpu->get(g->vcpu, VCPU_RAX) | guest_cpu->get(g->vcpu, VCPU_RDX) << 32;
-    if ((value ^ efer) & ~(may_change | EFER_LMA))
-        return false;
-    guest_cpu->set(g->vcpu, VCPU_EFER, (efer & ~may_change) | (value & may_change));
+    g->gpr[VCPU_RAX] = (uint32_t)value;
+    g->gpr[VCPU_RDX] = value >> 32;
     return true;
 }
 
@@ -78,15 +70,38 @@ static bool do_cr4(struct guest *g, uint64_t value)
     return true;
 }
 
+static bool do_cr(struct guest *g, const struct vcpu_exit *exit)
+{
+    if (exit->write)
+        return exit->number == 4 ? do_cr4(g, guest_cpu->get(g->vcpu, exit->gpr))
+                                 : guest_apic_set_cr8(&g->apic, guest_cpu->get(g->vcpu, exit->gpr));
+    guest_cpu->set(g->vcpu, exit->gpr, guest_apic_cr8(&g->apic));
+    return true;
+}
+
+/* Where interrupts are off, HLT gives the CPU away until the next tick: a guest without interrupts waits that way. */
+static void do_hlt(struct guest *g)
+{
+    g->waits = guest_cpu->get(g->vcpu, VCPU_RFLAGS) & RFLAGS_IF;
+    if (!g->waits || !guest_apic_poll(&g->apic))
+        g->state = GUEST_HALTED;
+}
+
+static bool do_xsetbv(struct guest *g, const struct vcpu_exit *exit)
+{
+    uint64_t value = (uint32_t)g->gpr[VCPU_RAX] | g->gpr[VCPU_RDX] << 32;
+    return exit->cpl == 0 && (uint32_t)g->gpr[VCPU_RCX] == 0 && xstate_set_xcr0(&g->xstate, value);
+}
+
 static void do_call(struct guest *g, const struct vcpu_exit *exit)
 {
     struct vcpu *v = g->vcpu;
     int64_t result = -NIDUS_EPERM;
-    if (guest_cpu->cpl(v) == 0)
-        result = hypercall(g, guest_cpu->get(v, VCPU_RAX), guest_cpu->get(v, VCPU_RDI), guest_cpu->get(v, VCPU_RSI));
-    if (g->state == GUEST_ENDED || result == CALL_AGAIN)
+    if (exit->cpl == 0)
+        result = hypercall(g, g->gpr[VCPU_RAX], g->gpr[VCPU_RDI], g->gpr[VCPU_RSI]);
+    if (result == CALL_AGAIN)
         return;
-    guest_cpu->set(v, VCPU_RAX, (uint64_t)result);
+    g->gpr[VCPU_RAX] = (uint64_t)result;
     guest_cpu->skip(v, exit->length);
 }
 
@@ -99,36 +114,40 @@ static void stop_for_memory(struct guest *g, const struct vcpu_exit *exit)
              exit->write ? "wrote" : "read", (unsigned long long)exit->gpa);
 }
 
-void exit_handle(struct guest *g, const struct vcpu_exit *exit)
+/* Apart, so that a call does not pay for the registers that the others take. */
+__attribute__((noinline))
+static void handle_other(struct guest *g, const struct vcpu_exit *exit)
 {
     switch (exit->kind) {
+    case VCPU_EXIT_CALL:        /* exit_handle's */
     case VCPU_EXIT_INTERRUPT:
     case VCPU_EXIT_EVENT:
-        break;
-    case VCPU_EXIT_CALL:
-        do_call(g, exit);
         break;
     case VCPU_EXIT_CPUID:
         do_cpuid(g);
         guest_cpu->skip(g->vcpu, exit->length);
         break;
     case VCPU_EXIT_HLT:
-        /* Guests have no interrupts yet: HLT gives the CPU away until the next tick. */
         guest_cpu->skip(g->vcpu, exit->length);
-        g->state = GUEST_HALTED;
+        do_hlt(g);
         break;
-    case VCPU_EXIT_MSR_READ:
-    case VCPU_EXIT_MSR_WRITE:
+    case VCPU_EXIT_MSR:
         if (do_msr(g, exit))
             guest_cpu->skip(g->vcpu, exit->length);
         else
             refuse(g, VECTOR_GP, exit->write ? "wrote MSR" : "read MSR", exit->number);
         break;
-    case VCPU_EXIT_CR4_WRITE:
-        if (do_cr4(g, exit->value))
+    case VCPU_EXIT_CR:
+        if (do_cr(g, exit))
             guest_cpu->skip(g->vcpu, exit->length);
         else
-            refuse(g, VECTOR_GP, "set CR4 to", exit->value);
+            refuse(g, VECTOR_GP, exit->number == 4 ? "set CR4 to" : "set CR8 to", guest_cpu->get(g->vcpu, exit->gpr));
+        break;
+    case VCPU_EXIT_XSETBV:
+        if (do_xsetbv(g, exit))
+            guest_cpu->skip(g->vcpu, exit->length);
+        else
+            refuse(g, VECTOR_GP, "set XCR0 to", g->gpr[VCPU_RAX]);
         break;
     case VCPU_EXIT_UNDEFINED:
         if (!guest_cpu->inject(g->vcpu, VECTOR_UD, false, 0))
@@ -143,8 +162,19 @@ void exit_handle(struct guest *g, const struct vcpu_exit *exit)
     case VCPU_EXIT_CRASH:
         stop(g, "crashed: %s", exit->text);
         break;
+    case VCPU_EXIT_UNKNOWN:
+        stop(g, "left its CPU with exit 0x%llx, which nidus does not know", (unsigned long long)exit->raw);
+        break;
     case VCPU_EXIT_OTHER:
         stop(g, "executed %s", exit->text);
         break;
     }
+}
+
+void exit_handle(struct guest *g, const struct vcpu_exit *exit)
+{
+    if (exit->kind == VCPU_EXIT_CALL)
+        do_call(g, exit);
+    else
+        handle_other(g, exit);
 }

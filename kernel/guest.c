@@ -156,7 +156,7 @@ static bool take_memory(struct guest *g, uint64_t bytes)
 
 static bool map_memory(struct guest *g)
 {
-    if (stage2_init(&g->memory, guest_cpu->stage2, 4, STAGE2_2M, true, g) != 0)
+    if (stage2_init(&g->memory, guest_cpu->stage2, 4, guest_cpu->page_sizes(), true, g) != 0)
         return false;
     for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; i++)
         for (uint64_t at = 0, run, hpa; at < g->ram[i].size; at += run)
@@ -280,6 +280,8 @@ static void abandon(struct guest *g)
         return;
     if (g->iommu != NULL)
         iommu_context_destroy(g->iommu);
+    if (g->xstate.area != NULL)
+        xstate_destroy(&g->xstate);
     if (g->memory.root != NULL)
         stage2_destroy(&g->memory);
     if (g->frames != NULL)
@@ -289,7 +291,8 @@ static void abandon(struct guest *g)
 
 static bool create(struct guest *g, const struct boot_guest *config)
 {
-    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START };
+    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START,
+                         .gpr = { [VCPU_RDI] = INFO_GPA } };
     memcpy(g->name, config->name, sizeof(g->name) - 1);
     if (!take_memory(g, config->memory)) {
         uint64_t free = frames_free_bytes() + (g->frames != NULL ? g->frames->count * CHUNK : 0);
@@ -307,9 +310,11 @@ static bool create(struct guest *g, const struct boot_guest *config)
                  (unsigned long long)(config->memory / MIB));
         return false;
     }
-    const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .rdi = INFO_GPA, .gdt = GDT_GPA,
+    const struct vcpu_start start = { .cr3 = PML4_GPA, .rip = config->entry, .gdt = GDT_GPA,
                                       .gdt_size = sizeof(guest_gdt) };
-    g->vcpu = guest_cpu->create(g, &g->memory, &start);
+    guest_apic_reset(&g->apic);
+    if (xstate_create(&g->xstate))
+        g->vcpu = guest_cpu->create(g, &g->memory, &start);
     if (g->vcpu == NULL) {
         log_line("guest %s: does not start: no memory for its CPU", g->name);
         return false;
@@ -329,6 +334,7 @@ unsigned guests_create(const struct boot_info *boot)
         log_line("no guest can run: %s", reason);
         return 0;
     }
+    xstate_init();
     ops->cpu_init();
     guest_cpu = ops;
     pci_assign_init(boot);
@@ -400,6 +406,7 @@ void guest_end(struct guest *g, const char *why)
     g->state = GUEST_ENDED;
     guest_cpu->destroy(g->vcpu);
     g->vcpu = NULL;
+    xstate_destroy(&g->xstate);
     stage2_destroy(&g->memory);
     memset(g->ram, 0, sizeof(g->ram));
     if (!blocked) {
@@ -426,7 +433,7 @@ bool guest_reclaim(struct guest *g)
 
 void guest_crash(struct guest *g, const char *why)
 {
-    guest_cpu->report(g->vcpu);
+    vcpu_report(g);
     g->exit_code = -1;
     guest_end(g, why);
 }

@@ -10,14 +10,16 @@
 
 #include "kernel/abi/nidus.h"
 #include "kernel/boot_info.h"
+#include "kernel/guest_apic.h"
 #include "kernel/stage2.h"
 #include "kernel/vcpu.h"
+#include "kernel/xstate.h"
 
 struct iommu_context;
 
 #define SLICE_NS 5000000ull     /* a guest's turn on the CPU */
 
-enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* until the next tick */, GUEST_ENDED };
+enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* for an interrupt, or, where it takes none, until the next tick */, GUEST_ENDED };
 
 struct guest {
     enum guest_state state;
@@ -26,9 +28,13 @@ struct guest {
     struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
     struct stage2 memory;       /* for the CPU: RAM and BARs */
     struct vcpu *vcpu;
+    uint64_t gpr[VCPU_GPRS];    /* its registers, but for RSP: guest_cpu->get and set have that */
+    struct xstate xstate;
+    struct guest_apic apic;
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
     int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */
+    bool waits;                 /* HALTED: for an interrupt */
     unsigned device_count;
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
     /* kernel/guest.c keeps the frames behind ram here; see there */
@@ -69,9 +75,9 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 
 /* Handles what made g's CPU leave. */
 void exit_handle(struct guest *g, const struct vcpu_exit *exit);
-/* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished; the guest makes it again in its
- * next one. */
-#define CALL_AGAIN INT64_MIN
+/* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished: the guest makes it again in its
+ * next one; or the guest is no more. */
+#define CALL_AGAIN (-65536)
 int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id);
 
 #endif

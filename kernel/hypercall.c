@@ -44,7 +44,7 @@ static int64_t exit_guest(struct guest *g, union payload *p, struct nidus_guest_
     char why[48];
     format_text(why, sizeof(why), "exited with code %d", g->exit_code);
     guest_end(g, why);
-    return 0;
+    return CALL_AGAIN;          /* it has no CPU to go on with */
 }
 
 static int64_t pci_config_read(struct guest *g, union payload *p, struct nidus_guest_device *device)
@@ -61,17 +61,18 @@ static int64_t pci_config_write(struct guest *g, union payload *p, struct nidus_
     return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_write(device, c->offset, c->width, c->value, fenced);
 }
 
+/* By number, from FIRST_CALL; one that is not there has no run. */
+#define FIRST_CALL NIDUS_CALL_FAULT_READ
 static const struct call {
-    uint32_t number;
     uint16_t min_size, size;
     bool on_device;             /* RSI is a device id */
     bool out;                   /* the payload is copied back */
     int64_t (*run)(struct guest *g, union payload *p, struct nidus_guest_device *device);
 } calls[] = {
-    { NIDUS_CALL_CONSOLE_WRITE, 16, sizeof(struct nidus_console_write), false, false, console_write },
-    { NIDUS_CALL_EXIT, 8, sizeof(struct nidus_exit), false, false, exit_guest },
-    { NIDUS_CALL_PCI_CONFIG_READ, 16, sizeof(struct nidus_pci_config), true, true, pci_config_read },
-    { NIDUS_CALL_PCI_CONFIG_WRITE, 16, sizeof(struct nidus_pci_config), true, false, pci_config_write },
+    [NIDUS_CALL_CONSOLE_WRITE - FIRST_CALL] = { 16, sizeof(struct nidus_console_write), false, false, console_write },
+    [NIDUS_CALL_EXIT - FIRST_CALL] = { 8, sizeof(struct nidus_exit), false, false, exit_guest },
+    [NIDUS_CALL_PCI_CONFIG_READ - FIRST_CALL] = { 16, sizeof(struct nidus_pci_config), true, true, pci_config_read },
+    [NIDUS_CALL_PCI_CONFIG_WRITE - FIRST_CALL] = { 16, sizeof(struct nidus_pci_config), true, false, pci_config_write },
 };
 
 static struct nidus_guest_device *find_device(struct guest *g, uint64_t id)
@@ -82,6 +83,7 @@ static struct nidus_guest_device *find_device(struct guest *g, uint64_t id)
     return NULL;
 }
 
+__attribute__((noinline))
 static int64_t perform(struct guest *g, const struct call *call, uint64_t gpa, uint64_t device_id)
 {
     union payload payload;
@@ -98,12 +100,19 @@ static int64_t perform(struct guest *g, const struct call *call, uint64_t gpa, u
     return envelope_write(g, gpa, &payload, call->size, size);
 }
 
+__attribute__((noinline))
+static int64_t without_iommu(struct guest *g)
+{
+    guest_log(g, iommu_unavailable() != NULL ? iommu_unavailable() : "there was no memory for its IOMMU tables");
+    return -NIDUS_ENODEV;
+}
+
 int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id)
 {
-    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-        if (calls[i].number == number)
-            return perform(g, &calls[i], gpa, device_id);
-    if (g->iommu != NULL && iommu_handles(number))
-        return iommu_call(g->iommu, number, gpa, device_id);
-    return -NIDUS_ENOTTY;
+    uint64_t index = number - FIRST_CALL;
+    if (index < sizeof(calls) / sizeof(calls[0]) && calls[index].run != NULL)
+        return perform(g, &calls[index], gpa, device_id);
+    if (!iommu_handles(number))
+        return -NIDUS_ENOTTY;
+    return g->iommu != NULL ? iommu_call(g->iommu, number, gpa, device_id) : without_iommu(g);
 }

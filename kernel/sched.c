@@ -2,38 +2,69 @@
 /*
  * sched.c: one CPU for all guests, in turn.
  *
- * A guest has the CPU until the tick, or until it halts.  What it has beyond its slice, in calls that nidus finishes with
- * interrupts off, it owes, and pays with later turns.
+ * A guest has the CPU for a slice, or until it halts.  What it has beyond its slice, in calls that nidus finishes with
+ * interrupts off, it owes, and pays with later turns.  Its own timer interrupts it in its slice; those of guests that halted are
+ * looked at between slices, so that no guest can cut another's short.
  */
 #include "iommu/iommu.h"
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
 #include "kernel/time.h"
 
-/* Each interrupt is a tick: it ends halts, and faults of devices are looked for. */
+#define TIMER_MIN_NS 1000u      /* the shortest time a CPU is let run for: one that asks for less would not run at all */
+
+/* Between slices: guests that halted go on, and faults of devices are looked for. */
 static void tick(void)
 {
     iommu_poll();
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
-        if (guests[i].state == GUEST_HALTED)
+        if (guests[i].state == GUEST_HALTED && (!guests[i].waits || guest_apic_poll(&guests[i].apic)))
             guests[i].state = GUEST_RUNNING;
+}
+
+/* Ticks of the TSC until end, or until g's timer, if that is earlier. */
+static uint64_t until(const struct guest *g, uint64_t end)
+{
+    uint64_t now = rdtsc(), least = now + tsc_of_ns(TIMER_MIN_NS), deadline = g->apic.deadline;
+    end = deadline != 0 && deadline < end ? deadline : end;
+    return (end > least ? end : least) - now;
 }
 
 static void run_slice(struct guest *g)
 {
-    struct vcpu_exit exit;
-    uint64_t used, start = time_ns();
+    struct vcpu_exit exit = { .kind = VCPU_EXIT_INTERRUPT };
+    uint64_t start = rdtsc(), end = start + tsc_of_ns(SLICE_NS), deadline = 0;
     interrupts_take();          /* a tick of the slice before must not end this one */
-    tick_arm(SLICE_NS);
+    xstate_load(&g->xstate);
+    guest_cpu->load(g->vcpu);
     do {
+        if (exit.kind == VCPU_EXIT_INTERRUPT || deadline != g->apic.deadline) {
+            guest_apic_poll(&g->apic);
+            deadline = g->apic.deadline;
+            guest_cpu->arm(g->vcpu, until(g, end));
+        }
+        if (g->apic.pending)
+            guest_apic_deliver(g);
         guest_cpu->enter(g->vcpu, &exit);
         exit_handle(g, &exit);
-        used = time_ns() - start;
-    } while (g->state == GUEST_RUNNING && exit.kind != VCPU_EXIT_INTERRUPT && used < SLICE_NS);
+    } while (g->state == GUEST_RUNNING && rdtsc() < end);
+    uint64_t used = tsc_to_ns(rdtsc() - start);
     if (used > 2 * SLICE_NS)
         g->debt += used - SLICE_NS;
-    if (exit.kind == VCPU_EXIT_INTERRUPT || used >= SLICE_NS)
+    if (used >= SLICE_NS)
         tick();
+}
+
+/* All have halted: until the first of their timers. */
+static void idle(void)
+{
+    uint64_t ticks = tsc_of_ns(SLICE_NS);
+    for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
+        if (guests[i].state == GUEST_HALTED)
+            ticks = until(&guests[i], rdtsc() + ticks);
+    tick_arm(tsc_to_ns(ticks));
+    interrupts_wait();
+    tick();
 }
 
 /* A guest in debt lets the others pass. */
@@ -65,9 +96,7 @@ void guests_run(void)
         if (running == 0 && !reclaiming) {
             if (count(GUEST_HALTED) == 0)
                 return;
-            tick_arm(SLICE_NS);
-            interrupts_wait();
-            tick();
+            idle();
             continue;
         }
         reclaiming = false;

@@ -36,9 +36,14 @@ static uint64_t hz_from_cpuid(void)
     return (uint64_t)(cpuid_or_zero(0x16, 0).eax & 0xffff) * 1000000;
 }
 
-static uint64_t ns_of(uint64_t ticks)
+uint64_t tsc_to_ns(uint64_t ticks)
 {
     return (uint64_t)((uint128)ticks * ns_factor >> 32);
+}
+
+uint64_t tsc_of_ns(uint64_t ns)
+{
+    return ns * (hz / 1000) / 1000000;
 }
 
 /* All three at one moment. */
@@ -151,7 +156,7 @@ void time_init(void)
     ns_factor = (NS_PER_S << 32) / hz;
     base = rdtsc();
 
-    uint64_t window_ns = ns_of(w.tsc);
+    uint64_t window_ns = tsc_to_ns(w.tsc);
     if (timer && window_ns != 0)
         timer_factor = ((uint64_t)w.timer << 32) / window_ns;
     log_line("clock: TSC at %llu.%03llu MHz (%s)", (unsigned long long)(hz / 1000000), (unsigned long long)(hz / 1000 % 1000), by);
@@ -166,7 +171,7 @@ uint64_t tsc_hz(void)
 
 uint64_t time_ns(void)
 {
-    return ns_factor == 0 ? 0 : ns_of(rdtsc() - base);
+    return ns_factor == 0 ? 0 : tsc_to_ns(rdtsc() - base);
 }
 
 void tick_arm(uint64_t ns)

@@ -9,6 +9,9 @@
 /* Calibrates the TSC: CPUID 15h/16h where they say it, else against HPET or the ACPI PM timer. */
 void time_init(void);
 uint64_t tsc_hz(void);
+uint64_t tsc_to_ns(uint64_t ticks);
+/* At most some seconds. */
+uint64_t tsc_of_ns(uint64_t ns);
 /* Nanoseconds since time_init, never backwards. */
 uint64_t time_ns(void);
 

@@ -128,6 +128,11 @@ void traps_init(void)
     pic_mask();
 }
 
+struct trap_tables traps_tables(void)
+{
+    return (struct trap_tables){ (uint64_t)&gdt, (uint64_t)idt, (uint64_t)&tss };
+}
+
 static bool is_overflow(uint64_t address)
 {
     for (unsigned i = 0; i < STACKS; i++)

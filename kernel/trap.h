@@ -35,6 +35,11 @@ extern struct stack stacks[STACKS];
 
 /* nidus's own GDT, TSS and IDT; the legacy interrupt controllers masked. */
 void traps_init(void);
+/* Where they are, for a processor that loads them when a guest leaves. */
+struct trap_tables {
+    uint64_t gdt, idt, tss;
+};
+struct trap_tables traps_tables(void);
 void trap_handle(struct trap_frame *frame);
 
 /* Lines of the log, innermost call first, from a frame pointer on. */

@@ -19,10 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
+#include "guests/runtime/check.h"
 
 #define STEPS 9u
+
+const char check_program[] = "dma-check";
 
 struct plan {
     unsigned steps;             /* bit n: step n */

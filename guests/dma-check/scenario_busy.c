@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 #include "guests/runtime/clock.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 #include "guests/dma-check/user_call.h"
 

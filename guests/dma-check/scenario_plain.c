@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A device whose unit, or whose guest, has no nested translation: the default IOAS attached directly, IOVA = GPA. */
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 #include "guests/runtime/fault.h"
 

@@ -2,7 +2,7 @@
 /* A guest that asks for as much work as it can: faults without end, the longest invalidation.  Others go on, and so does nidus. */
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 #include "guests/runtime/clock.h"
 

@@ -2,7 +2,7 @@
 /* Step 4: A and D bits appear in the entries that a transfer used, and only there. */
 #include <stdio.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 #define PAGES     IOVA_LOW                      /* four 4 KiB leaves */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Step 1: a device that is not attached to anything reaches nothing, and its owner can read why. */
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 #define REASON_PASID_ENTRY_NOT_PRESENT 0x59     /* spec 5.10 SPT.2 */

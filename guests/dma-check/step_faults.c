@@ -2,7 +2,7 @@
 /* Step 6: every wrong translation gives the right fault, and nothing is written anywhere. */
 #include <stdio.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 /* Fault reasons, spec 5.10 table 30. */

@@ -2,7 +2,7 @@
 /* Step 2: what GET_HW_INFO says of the unit, decoded. */
 #include <stdio.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 struct bit {

@@ -4,7 +4,7 @@
  */
 #include <stdio.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 /* Spec 5.1.2: address bits of a request in remappable format. */

@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 #include "guests/runtime/clock.h"
 

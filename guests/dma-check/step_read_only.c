@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 #define READ   NIDUS_IOAS_MAP_READABLE

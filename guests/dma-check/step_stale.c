@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 /* Fault reasons, spec 5.10 table 30. */

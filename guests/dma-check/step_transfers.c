@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 #include "guests/dma-check/steps.h"
 
 #define SECOND_NOT_PRESENT 0x79         /* spec 5.10 SSS.2 */

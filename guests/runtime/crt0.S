@@ -17,6 +17,24 @@
     .section .text.start, "ax"
     .globl _start
 _start:
+    /* What the CPU held is kept, for a guest that wants to know whether it was anybody else's. */
+    movq %rax, start_registers+0(%rip)
+    movq %rcx, start_registers+8(%rip)
+    movq %rdx, start_registers+16(%rip)
+    movq %rbx, start_registers+24(%rip)
+    movq %rsp, start_registers+32(%rip)
+    movq %rbp, start_registers+40(%rip)
+    movq %rsi, start_registers+48(%rip)
+    movq %rdi, start_registers+56(%rip)
+    movq %r8, start_registers+64(%rip)
+    movq %r9, start_registers+72(%rip)
+    movq %r10, start_registers+80(%rip)
+    movq %r11, start_registers+88(%rip)
+    movq %r12, start_registers+96(%rip)
+    movq %r13, start_registers+104(%rip)
+    movq %r14, start_registers+112(%rip)
+    movq %r15, start_registers+120(%rip)
+    fxsave64 start_fxsave(%rip)
     cli
     cld
     leaq stack_top(%rip), %rsp
@@ -91,6 +109,12 @@ gdt_pointer:
     .quad gdt
 
     .bss
+    .balign 16
+    .globl start_fxsave, start_registers
+start_fxsave:
+    .skip 512
+start_registers:
+    .skip 128
     .balign 4096
     .skip STACK_SIZE
 stack_top:

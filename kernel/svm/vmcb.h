@@ -12,16 +12,14 @@
 #include "kernel/cpu.h"
 
 /* MSRs, APM 2 section 15.30, and the bits that are used here. */
-#define EFER_SCE              (1ull << 0)
 #define MSR_VM_CR             0xc0010114u
 #define   VM_CR_SVMDIS        (1ull << 4)
 #define MSR_VM_HSAVE_PA       0xc0010117u
-#define MSR_PRED_CMD          0x49u
-#define   PRED_CMD_IBPB       (1ull << 0)
 
 /* Intercept vector 3 (00Ch). */
 #define INTERCEPT_INTR        (1u << 0)
 #define INTERCEPT_NMI         (1u << 1)
+#define INTERCEPT_VINTR       (1u << 4)
 #define INTERCEPT_RDPMC       (1u << 15)
 #define INTERCEPT_CPUID       (1u << 18)
 #define INTERCEPT_RSM         (1u << 19)
@@ -52,16 +50,19 @@
 #define INTERCEPT_RDPRU       (1u << 14)
 
 #define INTERCEPT_CR4_WRITE   (1u << (16 + 4)) /* 000h: CR reads 15:0, CR writes 31:16 */
+#define INTERCEPT_CR8_WRITE   (1u << (16 + 8))
 #define INTERCEPT_MC          (1u << 18)       /* 008h: exceptions by vector */
 
 enum svm_exit {                 /* EXITCODE, appendix C */
     SVM_EXIT_CR4_WRITE = 0x14,
+    SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION = 0x40,  /* + vector, 0 to 31 */
     SVM_EXIT_MC = 0x52,
     SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI,
     SVM_EXIT_SMI,
     SVM_EXIT_INIT,
+    SVM_EXIT_VINTR = 0x64,
     SVM_EXIT_RDPMC = 0x6f,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,
@@ -96,19 +97,19 @@ _Static_assert(SVM_EXIT_RDPRU == 0x8e && SVM_EXIT_VMRUN == 0x80, "appendix C");
 #define IOIO_PORT_SHIFT       16
 #define NPF_WRITE             (1ull << 1)      /* EXITINFO1 of NPF: a page-fault error code */
 #define NPF_FETCH             (1ull << 4)
-#define PF_PRESENT            (1ull << 0)
-#define PF_WRITE              (1ull << 1)
-#define PF_FETCH              (1ull << 4)
 
 /* EXITINTINFO and EVENTINJ. */
 #define EVENT_TYPE            (7ull << 8)
-#define   EVENT_EXCEPTION     (3ull << 8)
-#define   EVENT_SOFTWARE      (4ull << 8)
+#define   EVENT_INTERRUPT     (0ull << 8)
+#define   EVENT_EXCEPTION     (3ull << 8)      /* 4: a software interrupt */
 #define EVENT_HAS_ERROR       (1ull << 11)
 #define EVENT_VALID           (1ull << 31)
 #define EVENT_ERROR_SHIFT     32
 
 #define TLB_FLUSH_ALL         1u
+#define SHADOW                (1ull << 0)      /* of interrupt_shadow */
+#define V_IRQ                 (1ull << 8)
+#define V_IGNORE_TPR          (1ull << 20)
 #define V_INTR_MASKING        (1ull << 24)
 #define NP_ENABLE             (1ull << 0)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # build/nidus.img: the demonstration as a disk.
 
-IMAGE_GUESTS := $(B)/guests/dma-check.elf
+IMAGE_GUESTS := $(B)/guests/cpu-check.elf $(B)/guests/dma-check.elf
 
 .PHONY: image
 image: $(B)/nidus.img

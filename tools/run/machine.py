@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -15,11 +16,24 @@ EDU = "edu,dma_mask=0xffffffffffffffff"
 DEVICES = (EDU + ",addr=04.0", "nidus-dma,addr=05.0", EDU + ",addr=06.0", "nidus-dma,addr=07.0")
 IOMMU = {"intremap": "on", "x-scalable-mode": "on", "x-flts": "on", "x-nested": "on", "fs1gp": "on",
          "snoop-control": "on"}
+# Interrupt remapping is QEMU's: under KVM its I/O APIC has to be QEMU's as well.
+ACCELERATORS = {"tcg": "q35,accel=tcg", "kvm": "q35,accel=kvm,kernel-irqchip=split"}
 SAPPHIRE_RAPIDS = "max,vendor=GenuineIntel,family=6,model=143,+svm"
 
 
 def qemu_binary():
     return os.environ.get("NIDUS_QEMU") or os.path.join(BUILD, "qemu", "qemu-system-x86_64")
+
+
+def no_kvm():
+    """Why nidus cannot run its guests with KVM here, or None."""
+    nested = "/sys/module/kvm_intel/parameters/nested"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "/dev/kvm is not there, or not yours"
+    if not os.path.exists(nested):
+        return "KVM does not use VMX here (no kvm_intel): nidus would find no VMX"
+    with open(nested, encoding="ascii") as f:
+        return None if f.read().strip() in ("Y", "1") else "nested VMX is off: load kvm_intel with nested=1"
 
 
 def firmware():
@@ -35,9 +49,11 @@ class Machine:
     """One boot.  iommu: properties that differ from IOMMU, or None for a machine without VT-d.  A context manager, because
     firmware writes to its variables: every boot begins with a fresh copy."""
 
-    def __init__(self, disk, iommu=(), devices=DEVICES, cpu="max", memory="1G", options=(), display="none"):
+    ends = None                 # it switches itself off
+
+    def __init__(self, disk, iommu=(), devices=DEVICES, cpu="max", memory="1G", options=(), display="none", accel="tcg"):
         self.disk, self.devices, self.cpu, self.memory = disk, devices, cpu, memory
-        self.options, self.display = options, display
+        self.options, self.display, self.accel = options, display, accel
         self.iommu = None if iommu is None else dict(IOMMU, **dict(iommu))
 
     def __enter__(self):
@@ -52,7 +68,7 @@ class Machine:
 
     def command(self):
         """The serial console is QEMU's standard output."""
-        line = [qemu_binary(), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-nodefaults", "-machine", "q35",
+        line = [qemu_binary(), "-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-nodefaults", "-machine", ACCELERATORS[self.accel],
                 "-cpu", self.cpu, "-m", self.memory, "-smp", "1", "-display", self.display, "-vga", "std",
                 "-no-reboot", "-qmp", f"unix:{self.work}/qmp,server=on,wait=off", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                 "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={self.code}",
@@ -65,6 +81,12 @@ class Machine:
             line += ["-device", device]
         return line + list(self.options)
 
+    def start(self, errors):
+        """The process, whose stdout is the serial console.  errors: a file, for what QEMU itself has to say.
+
+        A session of its own: Ctrl-C comes to us, and QEMU ends after the last byte was read."""
+        return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                                start_new_session=True)
 
     def monitor(self, command):
         """The answer of QEMU's own monitor to a command."""

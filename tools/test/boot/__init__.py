@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import importlib.machinery
 import importlib.util
+import itertools
 import os
 import pkgutil
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import bochs
 import machine
 
 TAIL = 25                       # lines of the log that a failure shows
@@ -52,7 +54,7 @@ class Scenario:
     what is said at the same time.  forbid: none may match any line.
 
     ending: "poweroff": the machine switches itself off after all lines; "firmware": nidus.efi gives control back;
-    "running": nothing more is wanted once all lines were seen."""
+    "running": nothing more is wanted once all lines were seen (every one of Bochs, which nidus cannot switch off)."""
     name: str
     expect: list
     conf: object = ""           # text or bytes of nidus.conf; None: there is none
@@ -63,7 +65,9 @@ class Scenario:
     guests: tuple = ("dma-check",)      # images of build/guests to put on the disk
     files: dict = dataclasses.field(default_factory=dict)   # path on the disk: bytes, or the path of a file
     boot: str = "nidus.efi"     # what firmware starts, in build/
-    machine: dict = dataclasses.field(default_factory=dict) # arguments of machine.Machine
+    rig: type = machine.Machine # or bochs.Bochs
+    machine: dict = dataclasses.field(default_factory=dict) # arguments of rig
+    both: bool = False          # in QEMU (SVM), then in Bochs (VMX), and what guests say and how they end has to be the same
     still: tuple = ()           # (regular expression, slot): from that line on the nidus-dma there moves no byte
 
 
@@ -138,18 +142,18 @@ def moves(m, slot):
     return None if before == after else f"the device in slot {slot} still moves bytes: {before}, then {after}"
 
 
-def watch(scenario, qemu, watcher, m):
+def watch(scenario, emulator, watcher, m):
     """Until the machine ends, the time is up, or nothing more is wanted.  Returns what was wrong with the end, or None."""
     console = machine.Console()
     end = time.monotonic() + scenario.timeout
     linger = None
     while True:
-        ready, _, _ = select.select([qemu.stdout], [], [], 0.1)
-        data = os.read(qemu.stdout.fileno(), 65536) if ready else None
+        ready, _, _ = select.select([emulator.stdout], [], [], 0.1)
+        data = os.read(emulator.stdout.fileno(), 65536) if ready else None
         if data == b"":
             watcher.put(console.feed(b"", last=True) + "\n")
-            if qemu.wait() != 0:
-                return f"QEMU failed with status {qemu.returncode}"
+            if emulator.wait() != 0:
+                return f"the emulator failed with status {emulator.returncode}"
             return None if scenario.ending == "poweroff" else "the machine ended by itself"
         if data:
             watcher.put(console.feed(data))
@@ -169,26 +173,62 @@ def watch(scenario, qemu, watcher, m):
             return None
 
 
+def said_by_guests(log):
+    """What each guest printed, and what nidus told about it; registers and addresses of the host apart."""
+    said = {}
+    for line in log:
+        found = re.match(r"\[ *[\d.]+\] (?=guest [\w-]+:|[\w-]+\|)(?:guest )?([\w-]+)(.*)", line)
+        if found and not re.match(r":  \w+ +[\da-f]{16}|: cpl \d", found[2]):
+            said.setdefault(found[1], []).append(found[2])
+    return said
+
+
+def difference(first, second):
+    """What two boots told differently about guests, or empty text."""
+    for name in sorted(first.keys() | second.keys()):
+        pairs = itertools.zip_longest(first.get(name, []), second.get(name, []), fillvalue="(nothing)")
+        for svm, vmx in pairs:
+            if svm != vmx:
+                return f"{name} differs:\n  SVM: {svm}\n  VMX: {vmx}"
+    return ""
+
+
 def run(scenario):
     """Empty text when all is well, else what is wrong and the tail of the log."""
+    if not scenario.both:
+        return run_once(scenario)[0]
+    said = []
+    for rig, name, arguments, last in ((machine.Machine, "svm", {"iommu": None, "devices": ()}, []),
+                                       (bochs.Bochs, "vmx", {}, [bochs.ENDS] if scenario.ending == "poweroff" else [])):
+        one = dataclasses.replace(scenario, name=f"{scenario.name}-{name}", rig=rig, machine=arguments,
+                                  expect=scenario.expect + last, ending="running" if last else scenario.ending)
+        why, log = run_once(one)
+        if why:
+            return f"{name}: {why}"
+        said.append(said_by_guests(log))
+    return difference(*said) if any(said) else "no guest said anything"
+
+
+def run_once(scenario):
+    """Of one boot: the same text, and the lines of the console."""
     os.makedirs(built("log"), exist_ok=True)
     log = built(f"log/{scenario.name}.log")
     watcher = Watcher(scenario)
     try:
         with tempfile.TemporaryDirectory(prefix="nidus-test.") as work, \
-             machine.Machine(make_disk(scenario, work), **scenario.machine) as m:
+             scenario.rig(make_disk(scenario, work), **scenario.machine) as m:
             with open(os.path.join(work, "errors"), "w+b") as errors:
-                qemu = subprocess.Popen(m.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+                emulator = m.start(errors)
                 try:
-                    ending = watch(scenario, qemu, watcher, m)
+                    ending = watch(scenario, emulator, watcher, m)
                 finally:
-                    qemu.kill()
-                    qemu.wait()
-                    qemu.stdout.close()
+                    emulator.kill()
+                    emulator.wait()
+                    emulator.stdout.close()
                 errors.seek(0)
                 said = errors.read().decode("utf-8", "replace").rstrip()
     except (OSError, subprocess.CalledProcessError) as error:
-        return str(error)
+        return str(error), []
     with open(log, "w", encoding="utf-8") as f:
         f.write("\n".join(watcher.log) + "\n")
     problems = [f"missing: {pattern}" for pattern in watcher.missing()]
@@ -197,6 +237,6 @@ def run(scenario):
     if ending:
         problems.append(ending)
     if not problems:
-        return ""
+        return "", watcher.log
     return "\n".join(problems + ([said] if said else []) + [f"--- the end of {os.path.relpath(log, machine.TOP)}"] +
-                     watcher.log[-TAIL:])
+                     watcher.log[-TAIL:]), watcher.log

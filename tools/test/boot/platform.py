@@ -32,7 +32,7 @@ SCENARIOS = [
     lacking("no-scalable-mode", r"no scalable mode \(ECAP\.SMTS=0\)", LEGACY),
     lacking("first-stage-only", r"no second-stage translation \(ECAP\.SSTS=0\)", {"x-nested": "off"}),
     Scenario("platform-no-svm", conf=CONF, timeout=60, machine={"cpu": "max,-svm", "devices": EDU},
-             expect=[r"no guest can run: the processor has no SVM$", r"nidus: 2 guests ended, 2 failed$"]),
+             expect=[r"no guest can run: the processor has neither VMX nor SVM$", r"nidus: 2 guests ended, 2 failed$"]),
 
     Scenario("screen-is-ours", timeout=60, conf="[system]\nat-end = poweroff\nconsole = serial screen\n" +
              guest("a", devices=["00:01.0"], args="no-iommu"), machine={"devices": ()},

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "kernel/guest_cpuid.h"
+#include "kernel/xstate.h"
 
 #define BIT(n) (1u << (n))
 
@@ -55,27 +56,41 @@ static void virtualisation_is_not_offered(void **state)
     assert_int_equal(svm.eax | svm.ebx | svm.ecx | svm.edx, 0);
 }
 
-/* State beyond FXSAVE is not switched between guests, so it must not be there: XSAVE, OSXSAVE, AVX, FMA, F16C, AVX2, AVX-512F, PKU, CET. */
+/* AVX, AVX-512 and AMX are switched, by XSAVE; PKRU, CET, PT, MPX and supervisor state are not. */
 static void state_that_is_not_switched_is_not_offered(void **state)
 {
     (void)state;
-    assert_int_equal(guest_cpuid(1, 0, all_ones).ecx & (BIT(12) | BIT(26) | BIT(27) | BIT(28) | BIT(29)), 0);
+    assert_int_equal(guest_cpuid(1, 0, all_ones).ecx & (BIT(26) | BIT(27) | BIT(28)), BIT(26) | BIT(28));
     struct cpuid seven = guest_cpuid(7, 0, all_ones);
-    assert_int_equal(seven.ebx & (BIT(5) | BIT(14) | BIT(16)), 0);
+    assert_int_equal(seven.ebx & (BIT(5) | BIT(14) | BIT(16) | BIT(25)), BIT(5) | BIT(16));
     assert_int_equal(seven.ecx & (BIT(3) | BIT(7)), 0);
-    assert_int_equal(seven.edx & (BIT(20) | BIT(24)), 0); /* CET-IBT, AMX */
-    struct cpuid xsave = guest_cpuid(0xd, 0, all_ones);
-    assert_int_equal(xsave.eax | xsave.ebx | xsave.ecx | xsave.edx, 0);
+    assert_int_equal(seven.edx & (BIT(20) | BIT(24)), BIT(24)); /* CET-IBT, AMX */
+    assert_int_equal(guest_cpuid(0xd, 0, all_ones).eax, BIT(0) | BIT(1) | BIT(2) | BIT(5) | BIT(6) | BIT(7) | BIT(17) | BIT(18));
+    assert_int_equal(guest_cpuid(0xd, 0, all_ones).edx, 0);
+    assert_int_equal(guest_cpuid(0xd, 1, all_ones).eax & ~(BIT(0) | BIT(1) | BIT(2)), 0); /* XSAVES, XFD */
+    assert_int_equal(guest_cpuid(0xd, 1, all_ones).ecx, 0);
+    for (uint32_t component = 2; component < 64; component++) {
+        bool offered = XCR0_GUESTS >> component & 1;
+        assert_int_equal(guest_cpuid(0xd, component, all_ones).eax, offered ? ~0u : 0);
+    }
     assert_int_equal(guest_cpuid(0x80000001, 0, all_ones).edx & BIT(25), 0); /* FFXSR: FXSAVE without XMM */
 }
 
-/* x2APIC, TSC-deadline, APIC, MONITOR, MTRR, MCA, RDTSCP, LA57, RDPID. */
+/* APIC, x2APIC and TSC-deadline timer are nidus's own. */
+static void the_apic_is_there_on_every_machine(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_cpuid(1, 0, all_zero).ecx & (BIT(21) | BIT(24)), BIT(21) | BIT(24));
+    assert_int_equal(guest_cpuid(1, 0, all_zero).edx & BIT(9), BIT(9));
+}
+
+/* MONITOR, MTRR, MCA, RDTSCP, LA57, RDPID. */
 static void what_belongs_to_nidus_is_not_offered(void **state)
 {
     (void)state;
     struct cpuid one = guest_cpuid(1, 0, all_ones);
-    assert_int_equal(one.ecx & (BIT(3) | BIT(21) | BIT(24)), 0);
-    assert_int_equal(one.edx & (BIT(7) | BIT(9) | BIT(12) | BIT(14)), 0);
+    assert_int_equal(one.ecx & BIT(3), 0);
+    assert_int_equal(one.edx & (BIT(7) | BIT(12) | BIT(14)), 0);
     assert_int_equal(guest_cpuid(0x80000001, 0, all_ones).edx & BIT(27), 0);
     assert_int_equal(guest_cpuid(7, 0, all_ones).ecx & (BIT(16) | BIT(22)), 0);
     assert_int_equal(guest_cpuid(0x80000008, 0, all_ones).eax >> 8 & 0xff, 48);
@@ -84,8 +99,8 @@ static void what_belongs_to_nidus_is_not_offered(void **state)
 static void what_the_machine_lacks_is_not_offered(void **state)
 {
     (void)state;
-    assert_int_equal(guest_cpuid(1, 0, all_zero).edx, 0);
-    assert_int_equal(guest_cpuid(1, 0, all_zero).ecx, BIT(31));
+    assert_int_equal(guest_cpuid(1, 0, all_zero).edx, BIT(9));
+    assert_int_equal(guest_cpuid(1, 0, all_zero).ecx, BIT(21) | BIT(24) | BIT(31));
     assert_int_equal(guest_cpuid(7, 0, all_zero).ebx, 0);
     last_basic = 5;
     assert_int_equal(guest_cpuid(7, 0, all_ones).ebx, 0);
@@ -116,11 +131,11 @@ static void nidus_gives_its_name(void **state)
 static void leaves_that_no_row_names_read_zero(void **state)
 {
     (void)state;
-    for (uint32_t leaf = 0x17; leaf < 0x30; leaf++) {
+    for (uint32_t leaf = 0x1f; leaf < 0x30; leaf++) {
         struct cpuid c = guest_cpuid(leaf, 0, all_ones);
         assert_int_equal(c.eax | c.ebx | c.ecx | c.edx, 0);
     }
-    assert_int_equal(guest_cpuid(0, 0, all_ones).eax, 0x16);
+    assert_int_equal(guest_cpuid(0, 0, all_ones).eax, 0x1e);
     assert_int_equal(guest_cpuid(0x80000000, 0, all_ones).eax, 0x80000008);
     assert_int_equal(guest_cpuid(7, 1, all_ones).eax, 0);
     assert_int_equal(guest_cpuid(7, 1, all_ones).ebx, 0);
@@ -129,8 +144,8 @@ static void leaves_that_no_row_names_read_zero(void **state)
 static void cr4_has_no_bit_for_what_is_not_offered(void **state)
 {
     (void)state;
-    const uint64_t osxsave = 1 << 18, la57 = 1 << 12, vmxe = 1 << 13, pke = 1 << 22, cet = 1 << 23, pce = 1 << 8, smap = 1 << 21;
-    assert_int_equal(guest_cr4_allowed(all_ones) & (osxsave | la57 | vmxe | pke | cet | pce), 0);
+    const uint64_t la57 = 1 << 12, vmxe = 1 << 13, pke = 1 << 22, cet = 1 << 23, pce = 1 << 8, smap = 1 << 21;
+    assert_int_equal(guest_cr4_allowed(all_ones) & (la57 | vmxe | pke | cet | pce), 0);
     assert_int_equal(guest_cr4_allowed(all_ones) >> 24, 0);
     assert_true(guest_cr4_allowed(all_ones) & smap);
     assert_false(guest_cr4_allowed(all_zero) & smap);
@@ -141,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(virtualisation_is_not_offered, setup),
         cmocka_unit_test_setup(state_that_is_not_switched_is_not_offered, setup),
+        cmocka_unit_test_setup(the_apic_is_there_on_every_machine, setup),
         cmocka_unit_test_setup(what_belongs_to_nidus_is_not_offered, setup),
         cmocka_unit_test_setup(what_the_machine_lacks_is_not_offered, setup),
         cmocka_unit_test_setup(sse2_and_long_mode_are_offered, setup),

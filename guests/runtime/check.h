@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* check.h: the lines that dma-check prints: "ok   3.4 what was tried and what came back". */
-#ifndef GUESTS_DMA_CHECK_CHECK_H
-#define GUESTS_DMA_CHECK_CHECK_H
+/* check.h: the lines that a test guest prints: "ok   3.4 what was tried and what came back". */
+#ifndef GUESTS_RUNTIME_CHECK_H
+#define GUESTS_RUNTIME_CHECK_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* The name in the last line; the guest defines it. */
+extern const char check_program[];
 
 /* The lines that follow are number.1, number.2, …  title NULL: no line of its own. */
 void check_step(const char *number, const char *title);

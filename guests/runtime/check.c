@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "guests/dma-check/check.h"
+#include "guests/runtime/check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,7 +55,7 @@ void check_skip(const char *format, ...)
 
 int check_summary(void)
 {
-    printf("dma-check: %u ok, %u failed", good, failed);
+    printf("%s: %u ok, %u failed", check_program, good, failed);
     if (skipped)
         printf(", %u skipped", skipped);
     putchar('\n');
