@@ -186,7 +186,7 @@ struct engine_page_answer {
     bool has_pasid;
     uint8_t code;               /* ENGINE_PAGE_* */
 };
-/* One submission for all of them.  -EINVAL: page requests are off; -EIO. */
+/* One submission for all of them.  -EINVAL: page requests are off, and when they go on again the device has forgotten what it asked for; -EIO. */
 int engine_page_response(struct device *dev, const struct engine_page_answer *answer, unsigned count);
 
 #endif

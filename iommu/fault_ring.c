@@ -34,9 +34,9 @@ void engine_fault_sink(struct device *dev, const struct nidus_fault *fault)
 
     if (c == NULL)
         return;
-    platform_lock(&c->faults->lock);
+    platform_lock(&c->event_lock);
     put(c->faults, fault, dev->id);
-    platform_unlock(&c->faults->lock);
+    platform_unlock(&c->event_lock);
 }
 
 void engine_fault_lost(struct device *dev)
@@ -45,16 +45,9 @@ void engine_fault_lost(struct device *dev)
 
     if (c == NULL)
         return;
-    platform_lock(&c->faults->lock);
+    platform_lock(&c->event_lock);
     lose(c->faults);
-    platform_unlock(&c->faults->lock);
-}
-
-/* Guests cannot take page requests yet. */
-bool engine_page_request(struct device *dev, const struct engine_page_request *r)
-{
-    (void)dev, (void)r;
-    return false;
+    platform_unlock(&c->event_lock);
 }
 
 static int take(struct call *call, struct fault_ring *ring)
@@ -84,7 +77,6 @@ static int take(struct call *call, struct fault_ring *ring)
 int call_fault_read(struct call *call)
 {
     struct nidus_fault_read *read = &call->fault_read;
-    struct fault_ring *ring = call->context->faults;
     int error;
 
     if (read->flags != 0)
@@ -92,8 +84,8 @@ int call_fault_read(struct call *call)
     if (read->entry_len != sizeof(struct nidus_fault) || read->entry_num > FAULT_RECORDS)
         return -NIDUS_EINVAL;
     iommu_poll();
-    platform_lock(&ring->lock);
-    error = take(call, ring);
-    platform_unlock(&ring->lock);
+    platform_lock(&call->context->event_lock);
+    error = take(call, call->context->faults);
+    platform_unlock(&call->context->event_lock);
     return error;
 }

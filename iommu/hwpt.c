@@ -5,6 +5,28 @@
 #define S1_FLAGS (NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE)
 #define ADDRESS_PAGES (1ULL << 52)
 
+/* Fault queues --------------------------------------------------------------------------------------- */
+
+static void put_faults(struct object *hwpt)
+{
+    if (hwpt->faults != NULL)
+        hwpt->faults->channel.object.users--;
+}
+
+/* As on Linux the last thing that is looked at. */
+static int set_faults(struct iommu_context *c, uint32_t hwpt_id, uint32_t fault_id)
+{
+    struct object *hwpt = c->objects[hwpt_id], *queue = object_get(c, fault_id, OBJECT_FAULT_QUEUE);
+
+    if (queue == NULL) {
+        object_destroy(c, hwpt);
+        return -NIDUS_ENOENT;
+    }
+    hwpt->faults = (struct fault_queue *)queue;
+    queue->users++;
+    return 0;
+}
+
 /* Paging --------------------------------------------------------------------------------------------- */
 
 int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out)
@@ -39,6 +61,7 @@ void paging_free(struct iommu_context *c, struct paging *p)
 {
     ioas_remove_hwpt(p);
     engine_domain_fini(&p->domain);
+    put_faults(&p->object);
     platform_free(c->guest, p, sizeof(*p));
 }
 
@@ -50,9 +73,10 @@ static int alloc_paging(struct call *call, struct ioas *ioas, const struct devic
     struct paging *p;
     int error;
 
-    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_PASID)) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
+    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)) != 0 ||
+        alloc->data_type != NIDUS_HWPT_DATA_NONE)
         return -NIDUS_EOPNOTSUPP;
-    if (nest_parent && !call->context->nested)
+    if (nest_parent && (!call->context->nested || (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0))
         return -NIDUS_EOPNOTSUPP;
     error = paging_create(call->context, ioas, device, nest_parent, &p);
     if (error != 0)
@@ -111,6 +135,7 @@ void nested_free(struct iommu_context *c, struct nested *n)
 {
     engine_first_stage_fini(&n->first);
     n->parent->object.users--;
+    put_faults(&n->object);
     platform_free(c->guest, n, sizeof(*n));
 }
 
@@ -122,7 +147,7 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
     struct nested *n;
     int error;
 
-    if ((alloc->flags & ~NIDUS_HWPT_ALLOC_PASID) != 0 || alloc->data_len == 0 || !call->context->nested)
+    if ((alloc->flags & ~(NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)) != 0 || alloc->data_len == 0 || !call->context->nested)
         return -NIDUS_EOPNOTSUPP;
     if (!parent->domain.nest_parent)
         return -NIDUS_EINVAL;
@@ -165,6 +190,8 @@ int call_hwpt_alloc(struct call *call)
         error = alloc_nested(call, (struct paging *)pt, &device->device);
     else
         error = -NIDUS_EINVAL;
+    if (error == 0 && (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0)
+        error = set_faults(call->context, alloc->out_hwpt_id, alloc->fault_id);
     call->answer = error == 0;
     return error;
 }

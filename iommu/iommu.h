@@ -56,10 +56,14 @@ bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *se
 /* Was the device cut off from memory for good: its unit does not answer, or it did not answer the unit?  Its Bus Master has to stay off. */
 bool iommu_fenced(struct iommu_context *context, uint32_t id);
 
-/* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ)? */
+/* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ, EVENT_READ, EVENT_WRITE)? */
 bool iommu_handles(uint64_t nr);
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
+
+/* Answers the page requests that the guest has left waiting for too long.  When that is next to be done, in platform_time_ns; UINT64_MAX: there
+ * are none. */
+uint64_t iommu_overdue(struct iommu_context *context);
 
 /* Stops the guest's DMA for good: Bus Master off, every device blocked and its translations gone from all
  * caches.  When it returns true no device reaches the guest's memory.  false: a unit did not answer, the memory must not be

@@ -44,6 +44,7 @@ void object_destroy(struct iommu_context *c, struct object *object)
     case OBJECT_IOAS:   ioas_free(c, (struct ioas *)object); break;
     case OBJECT_PAGING: paging_free(c, (struct paging *)object); break;
     case OBJECT_NESTED: nested_free(c, (struct nested *)object); break;
+    case OBJECT_FAULT_QUEUE: fault_queue_free(c, (struct fault_queue *)object); break;
     }
 }
 
@@ -91,12 +92,15 @@ static const struct call_row calls[] = {
     { NIDUS_CALL_HWPT_ALLOC,      24, sizeof(struct nidus_hwpt_alloc),      call_hwpt_alloc, false },
     { NIDUS_CALL_GET_HW_INFO,     32, sizeof(struct nidus_hw_info),         call_hw_info, false },
     { NIDUS_CALL_HWPT_INVALIDATE, 32, sizeof(struct nidus_hwpt_invalidate), call_hwpt_invalidate, false },
+    { NIDUS_CALL_FAULT_QUEUE_ALLOC, 16, sizeof(struct nidus_fault_alloc),   call_fault_queue_alloc, false },
     { NIDUS_CALL_FAULT_READ,      32, sizeof(struct nidus_fault_read),      call_fault_read, false },
+    { NIDUS_CALL_EVENT_READ,      24, sizeof(struct nidus_event_io),        call_event_read, false },
+    { NIDUS_CALL_EVENT_WRITE,     24, sizeof(struct nidus_event_io),        call_event_write, false },
 };
 
 bool iommu_handles(uint64_t nr)
 {
-    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ;
+    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ || nr == NIDUS_CALL_EVENT_READ || nr == NIDUS_CALL_EVENT_WRITE;
 }
 
 /* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
@@ -162,7 +166,9 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
 
     if (c == NULL)
         return NULL;
-    *c = (struct iommu_context){ .lock.rank = LOCK_CONTEXT, .guest = guest, .nested = nested };
+    *c = (struct iommu_context){
+        .lock.rank = LOCK_CONTEXT, .event_lock.rank = LOCK_EVENTS, .guest = guest, .nested = nested, .due = UINT64_MAX,
+    };
     c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
     c->faults = platform_pages_alloc(guest, FAULT_RING_ORDER);
     c->step = platform_pages_alloc(guest, STEP_ORDER);
@@ -175,7 +181,6 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
         free_context(c);
         return NULL;
     }
-    c->faults->lock.rank = LOCK_FAULTS;
     c->default_ioas = ioas->object.id;
     return c;
 }
@@ -238,6 +243,7 @@ void iommu_context_destroy(struct iommu_context *context)
     all &= destroy_all(context, OBJECT_NESTED);
     all &= destroy_all(context, OBJECT_PAGING);
     all &= destroy_all(context, OBJECT_IOAS);
+    all &= destroy_all(context, OBJECT_FAULT_QUEUE);
     if (!all)
         platform_log("guest %s: tables that a unit may still use are never given back", platform_guest_name(context->guest));
     free_context(context);

@@ -153,4 +153,57 @@ static inline int iommufd_fault_read(struct nidus_fault *faults, uint32_t *count
     return error;
 }
 
+/* A queue for page requests of devices: its id is for iommufd_hwpt_alloc_paged, its channel for the two functions behind that. */
+static inline int iommufd_fault_queue_alloc(uint32_t *queue, uint32_t *channel)
+{
+    struct nidus_fault_alloc call = { .size = sizeof(call) };
+    int error = nidus_call(NIDUS_CALL_FAULT_QUEUE_ALLOC, &call, 0);
+
+    *queue = call.out_fault_id;
+    *channel = call.out_fault_fd;
+    return error;
+}
+
+/* As iommufd_hwpt_alloc_nested; what devices miss in the table they ask for by page requests. */
+static inline int iommufd_hwpt_alloc_paged(uint32_t device, uint32_t parent, uint64_t root, uint32_t queue, uint32_t *hwpt)
+{
+    struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = root, .addr_width = 48 };
+    struct nidus_hwpt_alloc call = {
+        .size = sizeof(call),
+        .flags = NIDUS_HWPT_FAULT_ID_VALID,
+        .dev_id = device,
+        .pt_id = parent,
+        .data_type = NIDUS_HWPT_DATA_VTD_S1,
+        .data_len = sizeof(data),
+        .data_uptr = (uint64_t)&data,
+        .fault_id = queue,
+    };
+    int error = nidus_call(NIDUS_CALL_HWPT_ALLOC, &call, 0);
+
+    *hwpt = call.out_hwpt_id;
+    return error;
+}
+
+/* Takes records of an event channel, at most *bytes; *bytes becomes how many there were, 0 for none. */
+static inline int iommufd_event_read(uint32_t channel, void *records, uint32_t *bytes)
+{
+    struct nidus_event_io call = { .size = sizeof(call), .channel = channel, .data_uptr = (uint64_t)records, .data_len = *bytes };
+    int error = nidus_call(NIDUS_CALL_EVENT_READ, &call, 0);
+
+    *bytes = error == 0 ? call.data_len : 0;
+    return error;
+}
+
+/* Answers *count groups of page requests; *count becomes how many were. */
+static inline int iommufd_page_response(uint32_t channel, const struct nidus_hwpt_page_response *responses, uint32_t *count)
+{
+    struct nidus_event_io call = {
+        .size = sizeof(call), .channel = channel, .data_uptr = (uint64_t)responses, .data_len = *count * (uint32_t)sizeof(*responses)
+    };
+    int error = nidus_call(NIDUS_CALL_EVENT_WRITE, &call, 0);
+
+    *count = error == 0 ? call.data_len / (uint32_t)sizeof(*responses) : 0;
+    return error;
+}
+
 #endif

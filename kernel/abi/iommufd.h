@@ -31,6 +31,7 @@
 #define NIDUS_CALL_HWPT_ALLOC        0x3b89u
 #define NIDUS_CALL_GET_HW_INFO       0x3b8au
 #define NIDUS_CALL_HWPT_INVALIDATE   0x3b8du
+#define NIDUS_CALL_FAULT_QUEUE_ALLOC 0x3b8eu
 
 struct nidus_vfio_attach {      /* struct vfio_device_attach_iommufd_pt */
     uint32_t argsz;             /*  0: 12, or 16 with ATTACH_PASID */
@@ -94,7 +95,7 @@ struct nidus_hwpt_alloc {       /* struct iommu_hwpt_alloc; minimum size 24 */
     uint32_t data_type;         /* 24: NIDUS_HWPT_DATA_* */
     uint32_t data_len;          /* 28 */
     uint64_t data_uptr;         /* 32 */
-    uint32_t fault_id;          /* 40 */
+    uint32_t fault_id;          /* 40: with FAULT_ID_VALID */
     uint32_t reserved2;         /* 44 */
 };
 NIDUS_ABI_SIZE(struct nidus_hwpt_alloc, 48);
@@ -166,5 +167,40 @@ struct nidus_hwpt_vtd_s1_invalidate { /* struct iommu_hwpt_vtd_s1_invalidate */
 };
 NIDUS_ABI_SIZE(struct nidus_hwpt_vtd_s1_invalidate, 24);
 #define NIDUS_VTD_INV_LEAF (1u << 0) /* only leaf entries changed */
+
+struct nidus_fault_alloc {      /* struct iommu_fault_alloc */
+    uint32_t size;              /*  0: 16 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t out_fault_id;      /*  8: out: for HWPT_ALLOC */
+    uint32_t out_fault_fd;      /* 12: out: an event channel (nidus.h): gives hwpt_pgfault, takes hwpt_page_response */
+};
+NIDUS_ABI_SIZE(struct nidus_fault_alloc, 16);
+
+struct nidus_hwpt_pgfault {     /* struct iommu_hwpt_pgfault */
+    uint32_t flags;             /*  0: NIDUS_PGFAULT_FLAGS_* */
+    uint32_t dev_id;            /*  4 */
+    uint32_t pasid;             /*  8: with PASID_VALID */
+    uint32_t grpid;             /* 12: the device's number of the group */
+    uint32_t perm;              /* 16: NIDUS_PGFAULT_PERM_* */
+    uint32_t reserved;          /* 20 */
+    uint64_t addr;              /* 24: the page */
+    uint32_t length;            /* 32: 0 */
+    uint32_t cookie;            /* 36: of the group, whose last record has LAST_PAGE: it is answered once */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_pgfault, 40);
+#define NIDUS_PGFAULT_FLAGS_PASID_VALID (1u << 0)
+#define NIDUS_PGFAULT_FLAGS_LAST_PAGE   (1u << 1)
+#define NIDUS_PGFAULT_PERM_READ  (1u << 0)
+#define NIDUS_PGFAULT_PERM_WRITE (1u << 1)
+#define NIDUS_PGFAULT_PERM_EXEC  (1u << 2)
+#define NIDUS_PGFAULT_PERM_PRIV  (1u << 3)
+
+struct nidus_hwpt_page_response { /* struct iommu_hwpt_page_response */
+    uint32_t cookie;            /* 0 */
+    uint32_t code;              /* 4: NIDUS_PAGE_RESP_* */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_page_response, 8);
+#define NIDUS_PAGE_RESP_SUCCESS 0u /* the device tries again */
+#define NIDUS_PAGE_RESP_INVALID 1u /* it gives up */
 
 #endif

@@ -69,6 +69,8 @@ struct nidus_guest_info {
 #define NIDUS_CALL_EXIT             0x6e03u
 #define NIDUS_CALL_PCI_CONFIG_READ  0x6e04u /* device id in RSI */
 #define NIDUS_CALL_PCI_CONFIG_WRITE 0x6e05u /* device id in RSI */
+#define NIDUS_CALL_EVENT_READ       0x6e06u
+#define NIDUS_CALL_EVENT_WRITE      0x6e07u
 
 /* FAULT_READ: takes the oldest records of the guest's own devices out of its fault ring. */
 struct nidus_fault_read {
@@ -108,6 +110,22 @@ NIDUS_ABI_SIZE(struct nidus_fault, 40);
 #define NIDUS_FAULT_STAGE_FIRST     1u
 #define NIDUS_FAULT_STAGE_SECOND    2u
 #define NIDUS_FAULT_STAGE_INTERRUPT 3u
+
+/*
+ * Event channels: what Linux gives a file descriptor for (out_fault_fd …) is a channel's number here, 1 to 63.  A channel goes with
+ * its object.  Records are Linux's; a call moves as many whole ones as fit, and of page requests whole groups.
+ *
+ * EVENT_READ is read() of the descriptor, EVENT_WRITE write(); neither waits.  Where Linux moves some bytes and then meets an error, it is 0
+ * with data_len saying how many; an error means that it was none.
+ */
+struct nidus_event_io {
+    uint32_t size;              /*  0: 24 */
+    uint32_t channel;           /*  4 */
+    uint64_t data_uptr;         /*  8 */
+    uint32_t data_len;          /* 16: in: bytes; out: how many of them were moved, 0 when there is nothing to read */
+    uint32_t flags;             /* 20: 0, else -EOPNOTSUPP */
+};
+NIDUS_ABI_SIZE(struct nidus_event_io, 24);
 
 struct nidus_console_write {
     uint32_t size;              /*  0: 16 */

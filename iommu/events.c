@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* events.c: a guest's event channels: what Linux gives a file descriptor for. */
+#include "iommu/iommu.h"
+#include "iommu/objects.h"
+
+int channel_open(struct iommu_context *c, struct channel *channel, enum object_type type)
+{
+    unsigned number = 1;
+    int error;
+
+    while (number < CHANNELS && c->channel[number] != NULL)
+        number++;
+    if (number == CHANNELS)
+        return -NIDUS_ENOMEM;
+    error = object_add(c, &channel->object, type);
+    if (error != 0)
+        return error;
+    channel->number = number;
+    c->channel[number] = channel;
+    return 0;
+}
+
+void channel_close(struct iommu_context *c, struct channel *channel)
+{
+    platform_lock(&c->event_lock);
+    channel_ready(c, channel, false);
+    c->channel[channel->number] = NULL;
+    platform_unlock(&c->event_lock);
+}
+
+void channel_ready(struct iommu_context *c, const struct channel *channel, bool ready)
+{
+    uint64_t bit = 1ULL << channel->number;
+
+    platform_require_lock(&c->event_lock);
+    c->ready = ready ? c->ready | bit : c->ready & ~bit;
+}
+
+static int find(struct call *call, struct channel **channel)
+{
+    const struct nidus_event_io *io = &call->event_io;
+
+    if (io->flags != 0)
+        return -NIDUS_EOPNOTSUPP;
+    *channel = io->channel < CHANNELS ? call->context->channel[io->channel] : NULL;
+    return *channel != NULL ? 0 : -NIDUS_ENOENT;
+}
+
+/* As of Linux's read and write: an error is told when nothing was moved before it. */
+static int answer(struct call *call, int error, uint32_t done)
+{
+    call->event_io.data_len = done;
+    call->answer = error == 0 || done != 0;
+    return done != 0 ? 0 : error;
+}
+
+int call_event_read(struct call *call)
+{
+    const struct nidus_event_io *io = &call->event_io;
+    struct channel *channel;
+    uint32_t done = 0;
+    int error = find(call, &channel);
+
+    if (error == 0)
+        error = fault_queue_read(call->context, (struct fault_queue *)channel, io->data_uptr, io->data_len, &done);
+    return answer(call, error, done);
+}
+
+int call_event_write(struct call *call)
+{
+    const struct nidus_event_io *io = &call->event_io;
+    struct channel *channel;
+    uint32_t done = 0;
+    int error = find(call, &channel);
+
+    if (error == 0)
+        error = fault_queue_write(call->context, (struct fault_queue *)channel, io->data_uptr, io->data_len, &done);
+    return answer(call, error, done);
+}
