@@ -20,6 +20,20 @@ int channel_open(struct iommu_context *c, struct channel *channel, enum object_t
     return 0;
 }
 
+uint64_t iommu_channels(const struct iommu_context *c)
+{
+    uint64_t channels = 0;
+
+    for (unsigned i = 1; i < CHANNELS; i++)
+        channels |= c->channel[i] != NULL ? 1ULL << i : 0;
+    return channels;
+}
+
+uint64_t iommu_ready(const struct iommu_context *c)
+{
+    return c->ready;
+}
+
 void channel_close(struct iommu_context *c, struct channel *channel)
 {
     platform_lock(&c->event_lock);

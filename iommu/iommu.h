@@ -61,6 +61,10 @@ bool iommu_handles(uint64_t nr);
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
 
+/* The guest's event channels: a bit for each that exists, and that has something to read. */
+uint64_t iommu_channels(const struct iommu_context *context);
+uint64_t iommu_ready(const struct iommu_context *context);
+
 /* Answers the page requests that the guest has left waiting for too long.  When that is next to be done, in platform_time_ns; UINT64_MAX: there
  * are none. */
 uint64_t iommu_overdue(struct iommu_context *context);
@@ -72,8 +76,14 @@ bool iommu_context_block(struct iommu_context *context);
 /* Frees the context; iommu_context_block came before. */
 void iommu_context_destroy(struct iommu_context *context);
 
-/* Reads the fault records of every unit: logs them, hands them to the guests that own the devices.  Bounded work.
- * Called on each timer tick and before FAULT_READ. */
-void iommu_poll(void);
+/*
+ * From now on units say by this message that iommu_poll has something to do: a write of data to address, which is never remapped.  One
+ * that was not followed by iommu_poll is not repeated.  false: some unit cannot, as it has no bits for address (ECAP.EIM=0).
+ */
+bool iommu_interrupts(uint64_t address, uint32_t data);
+
+/* Reads the fault records and page requests of every unit: logs the former, hands both to the guests that own the devices.  Bounded work; true: there
+ * is more of it, and no message will say so. */
+bool iommu_poll(void);
 
 #endif

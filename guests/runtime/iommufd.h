@@ -194,6 +194,16 @@ static inline int iommufd_event_read(uint32_t channel, void *records, uint32_t *
     return error;
 }
 
+/* Waits until one of *channels (a bit each) has something to read; *channels becomes those that have, 0: not within timeout_ns. */
+static inline int iommufd_event_wait(uint64_t *channels, uint64_t timeout_ns)
+{
+    struct nidus_event_wait call = { .size = sizeof(call), .channels = *channels, .timeout_ns = timeout_ns };
+    int error = nidus_call(NIDUS_CALL_EVENT_WAIT, &call, 0);
+
+    *channels = error == 0 ? call.channels : 0;
+    return error;
+}
+
 /* Answers *count groups of page requests; *count becomes how many were. */
 static inline int iommufd_page_response(uint32_t channel, const struct nidus_hwpt_page_response *responses, uint32_t *count)
 {

@@ -71,6 +71,7 @@ struct nidus_guest_info {
 #define NIDUS_CALL_PCI_CONFIG_WRITE 0x6e05u /* device id in RSI */
 #define NIDUS_CALL_EVENT_READ       0x6e06u
 #define NIDUS_CALL_EVENT_WRITE      0x6e07u
+#define NIDUS_CALL_EVENT_WAIT       0x6e08u
 
 /* FAULT_READ: takes the oldest records of the guest's own devices out of its fault ring. */
 struct nidus_fault_read {
@@ -126,6 +127,15 @@ struct nidus_event_io {
     uint32_t flags;             /* 20: 0, else -EOPNOTSUPP */
 };
 NIDUS_ABI_SIZE(struct nidus_event_io, 24);
+
+/* EVENT_WAIT: until one of the channels has something to read, or the time is over.  The guest does not have its processor meanwhile. */
+struct nidus_event_wait {
+    uint32_t size;              /*  0: 24 */
+    uint32_t flags;             /*  4: 0, else -EOPNOTSUPP */
+    uint64_t channels;          /*  8: in: bit n: channel n, 0: none; out: those that have something, 0: the time is over */
+    uint64_t timeout_ns;        /* 16: 0: does not wait, UINT64_MAX: as long as it takes */
+};
+NIDUS_ABI_SIZE(struct nidus_event_wait, 24);
 
 struct nidus_console_write {
     uint32_t size;              /*  0: 16 */

@@ -309,7 +309,8 @@ int engine_page_response(struct device *dev, const struct engine_page_answer *an
     return error;
 }
 
-void iommu_poll(void)
+bool iommu_poll(void)
 {
     record(ENGINE_POLL);
+    return false;
 }
