@@ -3,7 +3,7 @@
 #include "iommu/iommu.h"
 #include "iommu/objects.h"
 
-int channel_open(struct iommu_context *c, struct channel *channel, enum object_type type)
+int channel_open(struct iommu_context *c, struct channel *channel, const struct channel_kind *kind)
 {
     unsigned number = 1;
     int error;
@@ -12,10 +12,11 @@ int channel_open(struct iommu_context *c, struct channel *channel, enum object_t
         number++;
     if (number == CHANNELS)
         return -NIDUS_ENOMEM;
-    error = object_add(c, &channel->object, type);
+    error = object_add(c, &channel->object, kind->type);
     if (error != 0)
         return error;
     channel->number = number;
+    channel->kind = kind;
     c->channel[number] = channel;
     return 0;
 }
@@ -50,44 +51,34 @@ void channel_ready(struct iommu_context *c, const struct channel *channel, bool 
     c->ready = ready ? c->ready | bit : c->ready & ~bit;
 }
 
-static int find(struct call *call, struct channel **channel)
+/* As of Linux's read and write: an error is told when nothing was moved before it. */
+static int move(struct call *call, bool write)
 {
-    const struct nidus_event_io *io = &call->event_io;
+    struct nidus_event_io *io = &call->event_io;
+    struct channel *channel = io->channel < CHANNELS ? call->context->channel[io->channel] : NULL;
+    channel_mover *mover;
+    uint32_t done = 0;
+    int error;
 
     if (io->flags != 0)
         return -NIDUS_EOPNOTSUPP;
-    *channel = io->channel < CHANNELS ? call->context->channel[io->channel] : NULL;
-    return *channel != NULL ? 0 : -NIDUS_ENOENT;
-}
-
-/* As of Linux's read and write: an error is told when nothing was moved before it. */
-static int answer(struct call *call, int error, uint32_t done)
-{
-    call->event_io.data_len = done;
-    call->answer = error == 0 || done != 0;
-    return done != 0 ? 0 : error;
+    if (channel == NULL)
+        return -NIDUS_ENOENT;
+    mover = write ? channel->kind->write : channel->kind->read;
+    error = mover != NULL ? mover(call->context, channel, io->data_uptr, io->data_len, &done) : -NIDUS_EINVAL;
+    if (error != 0 && done == 0)
+        return error;
+    io->data_len = done;
+    call->answer = true;
+    return 0;
 }
 
 int call_event_read(struct call *call)
 {
-    const struct nidus_event_io *io = &call->event_io;
-    struct channel *channel;
-    uint32_t done = 0;
-    int error = find(call, &channel);
-
-    if (error == 0)
-        error = fault_queue_read(call->context, (struct fault_queue *)channel, io->data_uptr, io->data_len, &done);
-    return answer(call, error, done);
+    return move(call, false);
 }
 
 int call_event_write(struct call *call)
 {
-    const struct nidus_event_io *io = &call->event_io;
-    struct channel *channel;
-    uint32_t done = 0;
-    int error = find(call, &channel);
-
-    if (error == 0)
-        error = fault_queue_write(call->context, (struct fault_queue *)channel, io->data_uptr, io->data_len, &done);
-    return answer(call, error, done);
+    return move(call, true);
 }

@@ -11,8 +11,8 @@
 #include "iommu/iommu.h"
 #include "iommu/objects.h"
 
-#define PATIENCE_NS 10000000000ULL /* a device does not wait longer for a guest */
-#define PATIENCE_S  10u
+#define SECOND_NS   1000000000ULL
+#define PATIENCE_NS (10 * SECOND_NS) /* a device does not wait for a guest longer than that, and a second in which it is noticed */
 
 _Static_assert(ENGINE_PAGE_REQUESTS == 32, "a word of bits");
 
@@ -143,7 +143,8 @@ static bool add(struct iommu_context *c, struct assigned *a, const struct engine
     if (group == p) {
         a->groups |= bit_of(p);
         p->since = platform_time_ns();
-        c->due = c->due < p->since + PATIENCE_NS ? c->due : p->since + PATIENCE_NS;
+        if (c->due == UINT64_MAX)
+            c->due = p->since + PATIENCE_NS;
     }
     return !r->last || complete(c, group);
 }
@@ -205,64 +206,30 @@ void fault_queue_leave(struct iommu_context *c, struct assigned *a, uint32_t pas
     answer_invalid(c, a, pasid, hwpt, 0);
 }
 
-static uint64_t oldest(const struct assigned *a, uint64_t since)
-{
-    for (uint32_t bits = a->groups; bits != 0; bits &= bits - 1)
-        if (a->request[__builtin_ctz(bits)].since < since)
-            since = a->request[__builtin_ctz(bits)].since;
-    return since;
-}
-
 uint64_t iommu_overdue(struct iommu_context *c)
 {
-    uint64_t now = platform_time_ns(), since = UINT64_MAX - PATIENCE_NS;
+    uint64_t now = platform_time_ns();
+    bool more = false;
 
     if (now < c->due)
         return c->due;
     platform_lock(&c->lock);
+    c->due = UINT64_MAX;
     for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
         struct assigned *a = (struct assigned *)object_get(c, id, OBJECT_DEVICE);
 
         if (a != NULL && a->groups != 0 && answer_invalid(c, a, 0, NULL, now - PATIENCE_NS))
-            platform_guest_log(c->guest, "page requests of device %u were not answered for %u seconds; they are answered as invalid", id,
-                               PATIENCE_S);
+            platform_guest_log(c->guest, "page requests of device %u were not answered for %llu seconds; they are answered as invalid", id,
+                               PATIENCE_NS / SECOND_NS);
+        more |= a != NULL && a->groups != 0;
     }
-    platform_lock(&c->event_lock);
-    for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
-        struct assigned *a = (struct assigned *)object_get(c, id, OBJECT_DEVICE);
-
-        since = a != NULL ? oldest(a, since) : since;
-    }
-    c->due = since + PATIENCE_NS;
-    platform_unlock(&c->event_lock);
+    if (more)
+        c->due = now + SECOND_NS;
     platform_unlock(&c->lock);
     return c->due;
 }
 
 /* Calls ---------------------------------------------------------------------------------------------- */
-
-int call_fault_queue_alloc(struct call *call)
-{
-    struct nidus_fault_alloc *alloc = &call->fault_alloc;
-    struct iommu_context *c = call->context;
-    struct fault_queue *queue;
-    int error;
-
-    if (alloc->flags != 0)
-        return -NIDUS_EOPNOTSUPP;
-    queue = platform_alloc(c->guest, sizeof(*queue));
-    if (queue == NULL)
-        return -NIDUS_ENOMEM;
-    error = channel_open(c, &queue->channel, OBJECT_FAULT_QUEUE);
-    if (error != 0) {
-        platform_free(c->guest, queue, sizeof(*queue));
-        return error;
-    }
-    alloc->out_fault_id = queue->channel.object.id;
-    alloc->out_fault_fd = queue->channel.number;
-    call->answer = true;
-    return 0;
-}
 
 void fault_queue_free(struct iommu_context *c, struct fault_queue *queue)
 {
@@ -320,8 +287,9 @@ static int give(struct iommu_context *c, struct page_request *group, uint64_t gp
     return 0;
 }
 
-int fault_queue_read(struct iommu_context *c, struct fault_queue *queue, uint64_t gpa, uint32_t length, uint32_t *done)
+static int read_groups(struct iommu_context *c, struct channel *channel, uint64_t gpa, uint32_t length, uint32_t *done)
 {
+    struct fault_queue *queue = CONTAINER(channel, struct fault_queue, channel);
     int error = 0;
 
     if (length % sizeof(struct nidus_hwpt_pgfault) != 0)
@@ -359,8 +327,9 @@ _Static_assert((int)NIDUS_PAGE_RESP_SUCCESS == (int)ENGINE_PAGE_SUCCESS && (int)
                "one code, two names");
 
 /* Answers that follow each other to the same device go to it together. */
-int fault_queue_write(struct iommu_context *c, struct fault_queue *queue, uint64_t gpa, uint32_t length, uint32_t *done)
+static int write_answers(struct iommu_context *c, struct channel *channel, uint64_t gpa, uint32_t length, uint32_t *done)
 {
+    struct fault_queue *queue = CONTAINER(channel, struct fault_queue, channel);
     struct engine_page_answer answer[ENGINE_PAGE_REQUESTS];
     struct assigned *to = NULL, *a;
     unsigned count = 0;
@@ -384,4 +353,29 @@ int fault_queue_write(struct iommu_context *c, struct fault_queue *queue, uint64
     if (count != 0)
         engine_page_response(&to->device, answer, count); /* a unit that does not answer is said to be dead */
     return error;
+}
+
+static const struct channel_kind fault_queue_kind = { OBJECT_FAULT_QUEUE, read_groups, write_answers };
+
+int call_fault_queue_alloc(struct call *call)
+{
+    struct nidus_fault_alloc *alloc = &call->fault_alloc;
+    struct iommu_context *c = call->context;
+    struct fault_queue *queue;
+    int error;
+
+    if (alloc->flags != 0)
+        return -NIDUS_EOPNOTSUPP;
+    queue = platform_alloc(c->guest, sizeof(*queue));
+    if (queue == NULL)
+        return -NIDUS_ENOMEM;
+    error = channel_open(c, &queue->channel, &fault_queue_kind);
+    if (error != 0) {
+        platform_free(c->guest, queue, sizeof(*queue));
+        return error;
+    }
+    alloc->out_fault_id = queue->channel.object.id;
+    alloc->out_fault_fd = queue->channel.number;
+    call->answer = true;
+    return 0;
 }

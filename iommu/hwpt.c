@@ -98,7 +98,7 @@ static int check_first_stage(const struct nidus_hwpt_vtd_s1 *s1)
     return 0;
 }
 
-static int nested_create(struct iommu_context *c, struct paging *parent, const struct device *device,
+static int nested_create(struct iommu_context *c, struct paging *parent, struct object *over, const struct device *device,
                          const struct nidus_hwpt_vtd_s1 *s1, struct nested **out)
 {
     struct nested *n = platform_alloc(c->guest, sizeof(*n));
@@ -106,7 +106,7 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
 
     if (n == NULL)
         return -NIDUS_ENOMEM;
-    n->parent = parent;
+    n->over = over;
     n->first = (struct first_stage){
         .parent = &parent->domain,
         .pgtbl = s1->pgtbl_addr,
@@ -126,7 +126,7 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
         platform_free(c->guest, n, sizeof(*n));
         return error;
     }
-    parent->object.users++;
+    over->users++;
     *out = n;
     return 0;
 }
@@ -134,13 +134,13 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
 void nested_free(struct iommu_context *c, struct nested *n)
 {
     engine_first_stage_fini(&n->first);
-    n->parent->object.users--;
+    n->over->users--;
     put_faults(&n->object);
     platform_free(c->guest, n, sizeof(*n));
 }
 
-/* HWPT_ALLOC over a paging HWPT. */
-static int alloc_nested(struct call *call, struct paging *parent, const struct device *device)
+/* HWPT_ALLOC over a paging HWPT, or over a vIOMMU of that. */
+static int alloc_nested(struct call *call, struct paging *parent, struct object *over, const struct device *device)
 {
     struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
     struct nidus_hwpt_vtd_s1 s1;
@@ -161,7 +161,7 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
     if (error == 0)
         error = check_first_stage(&s1);
     if (error == 0)
-        error = nested_create(call->context, parent, device, &s1, &n);
+        error = nested_create(call->context, parent, over, device, &s1, &n);
     if (error != 0)
         return error;
     n->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
@@ -187,7 +187,9 @@ int call_hwpt_alloc(struct call *call)
     if (pt != NULL && pt->type == OBJECT_IOAS)
         error = alloc_paging(call, (struct ioas *)pt, &device->device);
     else if (pt != NULL && pt->type == OBJECT_PAGING)
-        error = alloc_nested(call, (struct paging *)pt, &device->device);
+        error = alloc_nested(call, (struct paging *)pt, pt, &device->device);
+    else if (pt != NULL && pt->type == OBJECT_VIOMMU && ((struct viommu *)pt)->unit == device->device.unit)
+        error = alloc_nested(call, ((struct viommu *)pt)->parent, pt, &device->device);
     else
         error = -NIDUS_EINVAL;
     if (error == 0 && (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0)

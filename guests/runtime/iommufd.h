@@ -184,6 +184,29 @@ static inline int iommufd_hwpt_alloc_paged(uint32_t device, uint32_t parent, uin
     return error;
 }
 
+/* A queue of the faults of `device`, whose second stage `parent` is: a vIOMMU, the device as a vdevice of it under the name virt_id, and its
+ * queue.  *viommu can be given to iommufd_hwpt_alloc_nested in place of the parent. */
+static inline int iommufd_fault_events(uint32_t device, uint32_t parent, uint32_t virt_id, uint32_t depth, uint32_t *viommu, uint32_t *vdevice,
+                                       uint32_t *queue, uint32_t *channel)
+{
+    struct nidus_viommu_alloc v = { .size = sizeof(v), .type = NIDUS_VIOMMU_TYPE_VTD, .dev_id = device, .hwpt_id = parent };
+    int error = nidus_call(NIDUS_CALL_VIOMMU_ALLOC, &v, 0);
+    struct nidus_vdevice_alloc d = { .size = sizeof(d), .viommu_id = v.out_viommu_id, .dev_id = device, .virt_id = virt_id };
+    struct nidus_veventq_alloc q = {
+        .size = sizeof(q), .viommu_id = v.out_viommu_id, .type = NIDUS_VEVENTQ_TYPE_VTD_FAULT, .veventq_depth = depth
+    };
+
+    if (error == 0)
+        error = nidus_call(NIDUS_CALL_VDEVICE_ALLOC, &d, 0);
+    if (error == 0)
+        error = nidus_call(NIDUS_CALL_VEVENTQ_ALLOC, &q, 0);
+    *viommu = v.out_viommu_id;
+    *vdevice = d.out_vdevice_id;
+    *queue = q.out_veventq_id;
+    *channel = q.out_veventq_fd;
+    return error;
+}
+
 /* Takes records of an event channel, at most *bytes; *bytes becomes how many there were, 0 for none. */
 static inline int iommufd_event_read(uint32_t channel, void *records, uint32_t *bytes)
 {

@@ -32,6 +32,9 @@
 #define NIDUS_CALL_GET_HW_INFO       0x3b8au
 #define NIDUS_CALL_HWPT_INVALIDATE   0x3b8du
 #define NIDUS_CALL_FAULT_QUEUE_ALLOC 0x3b8eu
+#define NIDUS_CALL_VIOMMU_ALLOC      0x3b90u
+#define NIDUS_CALL_VDEVICE_ALLOC     0x3b91u
+#define NIDUS_CALL_VEVENTQ_ALLOC     0x3b93u
 
 struct nidus_vfio_attach {      /* struct vfio_device_attach_iommufd_pt */
     uint32_t argsz;             /*  0: 12, or 16 with ATTACH_PASID */
@@ -89,7 +92,7 @@ struct nidus_hwpt_alloc {       /* struct iommu_hwpt_alloc; minimum size 24 */
     uint32_t size;              /*  0: 48 */
     uint32_t flags;             /*  4: NIDUS_HWPT_ALLOC_* */
     uint32_t dev_id;            /*  8 */
-    uint32_t pt_id;             /* 12: an IOAS gives a paging HWPT, a nest parent a nested HWPT */
+    uint32_t pt_id;             /* 12: an IOAS gives a paging HWPT, a nest parent or a vIOMMU a nested HWPT */
     uint32_t out_hwpt_id;       /* 16: out */
     uint32_t reserved;          /* 20: 0 */
     uint32_t data_type;         /* 24: NIDUS_HWPT_DATA_* */
@@ -202,5 +205,48 @@ struct nidus_hwpt_page_response { /* struct iommu_hwpt_page_response */
 NIDUS_ABI_SIZE(struct nidus_hwpt_page_response, 8);
 #define NIDUS_PAGE_RESP_SUCCESS 0u /* the device tries again */
 #define NIDUS_PAGE_RESP_INVALID 1u /* it gives up */
+
+struct nidus_viommu_alloc {     /* struct iommu_viommu_alloc; minimum size 24 */
+    uint32_t size;              /*  0: 40 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t type;              /*  8: NIDUS_VIOMMU_TYPE_VTD (nidus.h) */
+    uint32_t dev_id;            /* 12: a device of the unit */
+    uint32_t hwpt_id;           /* 16: a nest parent */
+    uint32_t out_viommu_id;     /* 20: out */
+    uint32_t data_len;          /* 24: 0 */
+    uint32_t reserved;          /* 28: 0 */
+    uint64_t data_uptr;         /* 32 */
+};
+NIDUS_ABI_SIZE(struct nidus_viommu_alloc, 40);
+#define NIDUS_VIOMMU_TYPE_DEFAULT 0u
+
+struct nidus_vdevice_alloc {    /* struct iommu_vdevice_alloc */
+    uint32_t size;              /*  0: 24 */
+    uint32_t viommu_id;         /*  4 */
+    uint32_t dev_id;            /*  8 */
+    uint32_t out_vdevice_id;    /* 12: out */
+    uint64_t virt_id;           /* 16: the device's name in events of this vIOMMU, 32 bits */
+};
+NIDUS_ABI_SIZE(struct nidus_vdevice_alloc, 24);
+
+struct nidus_veventq_alloc {    /* struct iommu_veventq_alloc */
+    uint32_t size;              /*  0: 32 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t viommu_id;         /*  8 */
+    uint32_t type;              /* 12: NIDUS_VEVENTQ_TYPE_VTD_FAULT (nidus.h) */
+    uint32_t veventq_depth;     /* 16: events that it holds, 1 to 256 */
+    uint32_t out_veventq_id;    /* 20: out */
+    uint32_t out_veventq_fd;    /* 24: out: an event channel (nidus.h) */
+    uint32_t reserved;          /* 28: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_veventq_alloc, 32);
+#define NIDUS_VEVENTQ_TYPE_DEFAULT 0u
+
+struct nidus_vevent_header {    /* struct iommufd_vevent_header */
+    uint32_t flags;             /* 0: NIDUS_VEVENTQ_FLAG_* */
+    uint32_t sequence;          /* 4: counts events from 0, lost ones too; 31 bits */
+};
+NIDUS_ABI_SIZE(struct nidus_vevent_header, 8);
+#define NIDUS_VEVENTQ_FLAG_LOST_EVENTS (1u << 0) /* nothing follows the header: the events up to this one were lost */
 
 #endif

@@ -112,6 +112,11 @@ NIDUS_ABI_SIZE(struct nidus_fault, 40);
 #define NIDUS_FAULT_STAGE_SECOND    2u
 #define NIDUS_FAULT_STAGE_INTERRUPT 3u
 
+/* Types of its own, where Linux has none for VT-d.  An event is a struct nidus_vevent_header, then a struct nidus_fault whose dev_id is the
+ * device's virt_id. */
+#define NIDUS_VIOMMU_TYPE_VTD        0x6e000000u
+#define NIDUS_VEVENTQ_TYPE_VTD_FAULT 0x6e000000u
+
 /*
  * Event channels: what Linux gives a file descriptor for (out_fault_fd …) is a channel's number here, 1 to 63.  A channel goes with
  * its object.  Records are Linux's; a call moves as many whole ones as fit, and of page requests whole groups.
