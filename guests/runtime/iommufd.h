@@ -97,6 +97,21 @@ static inline int iommufd_detach(uint32_t device)
     return nidus_call(NIDUS_CALL_DETACH, &call, device);
 }
 
+/* The same for the device's requests with this PASID; pt was made with NIDUS_HWPT_ALLOC_PASID. */
+static inline int iommufd_attach_pasid(uint32_t device, uint32_t pasid, uint32_t pt)
+{
+    struct nidus_vfio_attach call = { .argsz = sizeof(call), .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = pt, .pasid = pasid };
+
+    return nidus_call(NIDUS_CALL_ATTACH, &call, device);
+}
+
+static inline int iommufd_detach_pasid(uint32_t device, uint32_t pasid)
+{
+    struct nidus_vfio_detach call = { .argsz = sizeof(call), .flags = NIDUS_VFIO_DETACH_PASID, .pasid = pasid };
+
+    return nidus_call(NIDUS_CALL_DETACH, &call, device);
+}
+
 /* What the unit of `device` can do. */
 static inline int iommufd_hw_info(uint32_t device, struct nidus_hw_info_vtd *info)
 {
@@ -164,13 +179,13 @@ static inline int iommufd_fault_queue_alloc(uint32_t *queue, uint32_t *channel)
     return error;
 }
 
-/* As iommufd_hwpt_alloc_nested; what devices miss in the table they ask for by page requests. */
-static inline int iommufd_hwpt_alloc_paged(uint32_t device, uint32_t parent, uint64_t root, uint32_t queue, uint32_t *hwpt)
+/* As iommufd_hwpt_alloc_nested; what devices miss in the table they ask for by page requests.  flags: 0 or NIDUS_HWPT_ALLOC_PASID. */
+static inline int iommufd_hwpt_alloc_paged(uint32_t device, uint32_t parent, uint64_t root, uint32_t flags, uint32_t queue, uint32_t *hwpt)
 {
     struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = root, .addr_width = 48 };
     struct nidus_hwpt_alloc call = {
         .size = sizeof(call),
-        .flags = NIDUS_HWPT_FAULT_ID_VALID,
+        .flags = NIDUS_HWPT_FAULT_ID_VALID | flags,
         .dev_id = device,
         .pt_id = parent,
         .data_type = NIDUS_HWPT_DATA_VTD_S1,
