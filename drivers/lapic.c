@@ -14,6 +14,7 @@
 
 /* SDM volume 3, table 11-1: numbers of 16-byte registers. */
 enum lapic_register {
+    LAPIC_ID = 0x02,            /* xAPIC: bits 31:24 */
     LAPIC_TPR = 0x08,
     LAPIC_EOI = 0x0b,
     LAPIC_SVR = 0x0f,
@@ -96,6 +97,17 @@ void lapic_timer_start(uint32_t start, uint8_t vector)
 uint32_t lapic_timer_count(void)
 {
     return lapic_read(LAPIC_TIMER_COUNT);
+}
+
+/* SDM volume 3, 11.11; of an id beyond 8 bits the rest lies in the upper half, where remapping units have it (VT-d 5.10, 11.4.7.4). */
+bool lapic_message(uint8_t vector, uint64_t *address, uint32_t *data)
+{
+    if (!x2apic && lapic == NULL)
+        return false;
+    uint64_t id = x2apic ? lapic_read(LAPIC_ID) : lapic_read(LAPIC_ID) >> 24;
+    *address = 0xfee00000 | (id & 0xff) << 12 | (id & 0xffffff00) << 32;
+    *data = vector;             /* fixed delivery, edge */
+    return true;
 }
 
 bool lapic_in_service(unsigned vector)

@@ -15,6 +15,9 @@ bool lapic_init(volatile void *registers);
 void lapic_timer_start(uint32_t start, uint8_t vector);
 uint32_t lapic_timer_count(void);
 
+/* The message that interrupts this CPU with vector: a write of *data to *address.  false: there is no local APIC. */
+bool lapic_message(uint8_t vector, uint64_t *address, uint32_t *data);
+
 bool lapic_in_service(unsigned vector);
 void lapic_end_of_interrupt(void);
 

@@ -215,10 +215,18 @@ int ats_page_requests(struct device *dev, bool on)
         return error;
     dev->tlb.requests = true;
     set_control(dev, CAP_PRI, PRI_CONTROL, PRI_RESET);
+    uint32_t capacity = platform_pci_read(dev->segment, dev->source_id, pri + PRI_CAPACITY, 4);
     platform_pci_write(dev->segment, dev->source_id, pri + PRI_ALLOCATION, 4,
-                       platform_pci_read(dev->segment, dev->source_id, pri + PRI_CAPACITY, 4));
+                       capacity < ENGINE_PAGE_REQUESTS ? capacity : ENGINE_PAGE_REQUESTS);
     set_control(dev, CAP_PRI, PRI_CONTROL, PRI_ENABLE);
     return 0;
+}
+
+int engine_page_requests_check(const struct device *dev)
+{
+    if (dev->tlb.physical != dev->source_id && platform_pci_extended_capability(dev->segment, dev->tlb.physical, CAP_PRI))
+        return -NIDUS_EINVAL;
+    return dev->tlb.wanted && !dev->tlb.lost && dev->unit->prq.ring && capability(dev, CAP_PRI) ? 0 : -NIDUS_ENODEV;
 }
 
 int engine_page_requests(struct device *dev, bool on)

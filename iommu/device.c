@@ -20,6 +20,7 @@ bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf,
         return false;
     }
     a->object.users = 1;
+    a->leaving = NOT_LEAVING;
     a->device = (struct device){
         .segment = segment, .source_id = bdf, .owner = context->guest, .context = context, .id = a->object.id,
         .policy = *policy,
@@ -108,15 +109,12 @@ int call_hw_info(struct call *call)
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
 
-#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
-/* What the engine has these requests of the device on; NULL: nothing. */
-static struct object *attached(const struct assigned *a, uint32_t pasid)
+struct object *device_hwpt(const struct device *device, uint32_t pasid)
 {
     struct domain *d;
     struct first_stage *f;
 
-    engine_attached(&a->device, pasid, &d, &f);
+    engine_attached(device, pasid, &d, &f);
     if (f != NULL)
         return &CONTAINER(f, struct nested, first)->object;
     return d != NULL ? &CONTAINER(d, struct paging, domain)->object : NULL;
@@ -130,37 +128,49 @@ static void put_hwpt(struct iommu_context *c, struct object *hwpt)
         object_destroy(c, hwpt);
 }
 
-/* The engine's count of the same references. */
+/* What the engine counts of uses of it, some of which it may keep although it was told to end them. */
 static unsigned engine_users(const struct object *hwpt)
 {
+    if (hwpt == NULL)
+        return 0;
     return hwpt->type == OBJECT_NESTED ? ((const struct nested *)hwpt)->first.users : ((const struct paging *)hwpt)->domain.users;
 }
 
 /* Counts what the engine has done, which with a unit that stopped answering need not be what it was told: the unit may have what it was to
- * leave in its caches, and that stays in use for ever. */
-static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from)
+ * leave in its caches, and that stays in use for ever.  users: of from, before. */
+static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from, unsigned users)
 {
-    struct object *to = attached(a, pasid);
+    struct object *to = device_hwpt(&a->device, pasid);
 
     if (to == from)
         return;
-    if (to != NULL)
+    if (to != NULL) {
         to->users++;
-    if (from != NULL && engine_users(from) < from->users)
-        put_hwpt(c, from);
+        a->queued += to->faults != NULL;
+    }
+    if (from != NULL) {
+        if (from->faults != NULL)
+            fault_queue_leave(c, a, pasid, from);
+        a->queued -= from->faults != NULL;
+        if (engine_users(from) < users)
+            put_hwpt(c, from);
+    }
 }
 
 static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *hwpt)
 {
-    struct object *from = attached(a, pasid);
-    int error;
+    struct object *from = device_hwpt(&a->device, pasid);
+    unsigned users = engine_users(from);
+    int error = hwpt->faults != NULL ? engine_page_requests_check(&a->device) : 0;
 
+    if (error != 0)
+        return error;
     if (hwpt->type == OBJECT_NESTED)
         error = engine_attach(&a->device, pasid, NULL, &((struct nested *)hwpt)->first);
     else
         error = engine_attach(&a->device, pasid, &((struct paging *)hwpt)->domain, NULL);
-    follow_engine(c, a, pasid, from);
-    return error;
+    follow_engine(c, a, pasid, from, users);
+    return error != 0 ? error : engine_page_requests(&a->device, a->queued != 0);
 }
 
 /* An automatic HWPT of the IOAS that the device's unit can walk, else a new one.  *id: which. */
@@ -211,7 +221,7 @@ static bool any_pasid_attached(const struct assigned *a)
 /* Linux's rule: where PASIDs are attached, all of the device's HWPTs were made for that (NIDUS_HWPT_ALLOC_PASID). */
 static bool pasid_rule(const struct assigned *a, uint32_t pasid, const struct object *hwpt)
 {
-    const struct object *plain = attached(a, ENGINE_NO_PASID);
+    const struct object *plain = device_hwpt(&a->device, ENGINE_NO_PASID);
 
     if (pasid == ENGINE_NO_PASID)
         return hwpt->pasid || !any_pasid_attached(a);
@@ -244,12 +254,26 @@ int call_attach(struct call *call)
     return error;
 }
 
+/* Page requests of this PASID end while the device can still be answered; with the last HWPT that has a fault queue, all of them. */
+static void end_page_requests(struct iommu_context *c, struct assigned *a, uint32_t pasid, const struct object *from)
+{
+    a->leaving = pasid; /* before those are looked for that came until now */
+    fault_queue_leave(c, a, pasid, from);
+    if (a->queued == 1)
+        engine_page_requests(&a->device, false); /* a unit that does not answer says so again */
+}
+
 static int device_detach(struct iommu_context *c, struct assigned *a, uint32_t pasid)
 {
-    struct object *from = attached(a, pasid);
-    int error = engine_detach(&a->device, pasid);
+    struct object *from = device_hwpt(&a->device, pasid);
+    unsigned users = engine_users(from);
+    int error;
 
-    follow_engine(c, a, pasid, from);
+    if (from != NULL && from->faults != NULL)
+        end_page_requests(c, a, pasid, from);
+    error = engine_detach(&a->device, pasid);
+    follow_engine(c, a, pasid, from, users);
+    a->leaving = NOT_LEAVING;
     return error;
 }
 

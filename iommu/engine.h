@@ -171,9 +171,23 @@ enum engine_page_code { ENGINE_PAGE_SUCCESS = 0, ENGINE_PAGE_INVALID = 1, ENGINE
 /* … and this: takes the request; engine_page_response answers its group.  false: it does not, the answer is "invalid".  r NULL: requests
  * were lost, groups without their last one end here.  Bounded, must not block, and answers later, not from within. */
 bool engine_page_request(struct device *dev, const struct engine_page_request *r);
+
+/* As many requests as a device may have under way, as on Linux: those of 31 devices fit into the queue of their unit together. */
+#define ENGINE_PAGE_REQUESTS 32u
+/* Can the device make page requests once it is attached?  -ENODEV: it, its unit or its policy lacks what that takes; -EINVAL: a virtual
+ * function, whose requests are its physical one's. */
+int engine_page_requests_check(const struct device *dev);
 /* Page requests of an attached device, off at first.  -EOPNOTSUPP: unit or device has none, or ATS is off; -EIO. */
 int engine_page_requests(struct device *dev, bool on);
-/* What made the page present has been invalidated before.  -EINVAL: page requests are off; -EIO. */
-int engine_page_response(struct device *dev, const struct engine_page_request *r, enum engine_page_code code);
+
+/* What ends a group.  What made its pages present has been invalidated before. */
+struct engine_page_answer {
+    uint32_t pasid;
+    uint16_t group;
+    bool has_pasid;
+    uint8_t code;               /* ENGINE_PAGE_* */
+};
+/* One submission for all of them.  -EINVAL: page requests are off, and when they go on again the device has forgotten what it asked for; -EIO. */
+int engine_page_response(struct device *dev, const struct engine_page_answer *answer, unsigned count);
 
 #endif

@@ -223,12 +223,26 @@ static void overflowed(struct unit *u)
         engine_fault_lost(dev);
 }
 
-void fault_poll(struct unit *u)
+/*
+ * 7.2.1: no fault is recorded until PFO is acknowledged, and none is announced while anything is pending: neither a record nor an error of the queue,
+ * which is empty now, so that it can only be a device's answer that nobody asked for.
+ */
+static void acknowledge(struct unit *u, uint32_t status)
+{
+    if (status & FSTS_PFO)
+        overflowed(u);
+    if (status & (FSTS_ICE | FSTS_ITE) && fault_may_print(u))
+        unit_log(u, "a device answered an invalidation that it was not asked for");
+    if (status & (FSTS_PFO | FSTS_ICE | FSTS_ITE))
+        unit_write32(u, REG_FSTS, status & (FSTS_PFO | FSTS_ICE | FSTS_ITE));
+}
+
+bool fault_poll(struct unit *u)
 {
     uint32_t status = unit_read32(u, REG_FSTS);
     if (status == UINT32_MAX) {
         unit_dead(u, UNIT_GONE, "for its faults");
-        return;
+        return false;
     }
     unsigned records = (unsigned)field(u->cap, CAP_NFR) + 1, at = (unsigned)field(status, FSTS_FRI) % records;
     for (unsigned left = status & FSTS_PPF ? records : 0; left; left--, at = (at + 1) % records) {
@@ -240,20 +254,20 @@ void fault_poll(struct unit *u)
         unit_write32(u, record + FRCD_TOP, FRCD_TOP_F);
         handle(u, low, high);
     }
-    /* 7.2.1: until this is acknowledged no fault is recorded any more. */
-    if (unit_read32(u, REG_FSTS) & FSTS_PFO) {
-        unit_write32(u, REG_FSTS, FSTS_PFO);
-        overflowed(u);
-    }
+    status = unit_read32(u, REG_FSTS);
+    acknowledge(u, status);
+    return status & FSTS_PPF;
 }
 
-void iommu_poll(void)
+bool iommu_poll(void)
 {
+    bool more = false;
     for (struct unit *u = units; u; u = u->next)
         if (u->usable && !u->dead) {
             platform_lock(&u->lock);
-            fault_poll(u);
+            more |= fault_poll(u);
             prq_poll(u);
             platform_unlock(&u->lock);
         }
+    return more;
 }

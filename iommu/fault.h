@@ -13,8 +13,8 @@ struct fault_reason {
 };
 struct fault_reason fault_reason(uint8_t code);
 
-/* Reads and clears the unit's records: prints each in one line and hands it to the owner.  At most one round of them. */
-void fault_poll(struct unit *u);
+/* Reads and clears the unit's records: prints each in one line and hands it to the owner.  At most one round of them; true: there are more. */
+bool fault_poll(struct unit *u);
 /* A line about the unit as a whole: a few a second, the rest is counted. */
 bool fault_may_print(struct unit *u);
 

@@ -5,6 +5,28 @@
 #define S1_FLAGS (NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE)
 #define ADDRESS_PAGES (1ULL << 52)
 
+/* Fault queues --------------------------------------------------------------------------------------- */
+
+static void put_faults(struct object *hwpt)
+{
+    if (hwpt->faults != NULL)
+        hwpt->faults->channel.object.users--;
+}
+
+/* As on Linux the last thing that is looked at. */
+static int set_faults(struct iommu_context *c, uint32_t hwpt_id, uint32_t fault_id)
+{
+    struct object *hwpt = c->objects[hwpt_id], *queue = object_get(c, fault_id, OBJECT_FAULT_QUEUE);
+
+    if (queue == NULL) {
+        object_destroy(c, hwpt);
+        return -NIDUS_ENOENT;
+    }
+    hwpt->faults = (struct fault_queue *)queue;
+    queue->users++;
+    return 0;
+}
+
 /* Paging --------------------------------------------------------------------------------------------- */
 
 int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out)
@@ -39,6 +61,7 @@ void paging_free(struct iommu_context *c, struct paging *p)
 {
     ioas_remove_hwpt(p);
     engine_domain_fini(&p->domain);
+    put_faults(&p->object);
     platform_free(c->guest, p, sizeof(*p));
 }
 
@@ -50,9 +73,10 @@ static int alloc_paging(struct call *call, struct ioas *ioas, const struct devic
     struct paging *p;
     int error;
 
-    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_PASID)) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
+    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)) != 0 ||
+        alloc->data_type != NIDUS_HWPT_DATA_NONE)
         return -NIDUS_EOPNOTSUPP;
-    if (nest_parent && !call->context->nested)
+    if (nest_parent && (!call->context->nested || (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0))
         return -NIDUS_EOPNOTSUPP;
     error = paging_create(call->context, ioas, device, nest_parent, &p);
     if (error != 0)
@@ -74,7 +98,7 @@ static int check_first_stage(const struct nidus_hwpt_vtd_s1 *s1)
     return 0;
 }
 
-static int nested_create(struct iommu_context *c, struct paging *parent, const struct device *device,
+static int nested_create(struct iommu_context *c, struct paging *parent, struct object *over, const struct device *device,
                          const struct nidus_hwpt_vtd_s1 *s1, struct nested **out)
 {
     struct nested *n = platform_alloc(c->guest, sizeof(*n));
@@ -82,7 +106,7 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
 
     if (n == NULL)
         return -NIDUS_ENOMEM;
-    n->parent = parent;
+    n->over = over;
     n->first = (struct first_stage){
         .parent = &parent->domain,
         .pgtbl = s1->pgtbl_addr,
@@ -102,7 +126,7 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
         platform_free(c->guest, n, sizeof(*n));
         return error;
     }
-    parent->object.users++;
+    over->users++;
     *out = n;
     return 0;
 }
@@ -110,19 +134,20 @@ static int nested_create(struct iommu_context *c, struct paging *parent, const s
 void nested_free(struct iommu_context *c, struct nested *n)
 {
     engine_first_stage_fini(&n->first);
-    n->parent->object.users--;
+    n->over->users--;
+    put_faults(&n->object);
     platform_free(c->guest, n, sizeof(*n));
 }
 
-/* HWPT_ALLOC over a paging HWPT. */
-static int alloc_nested(struct call *call, struct paging *parent, const struct device *device)
+/* HWPT_ALLOC over a paging HWPT, or over a vIOMMU of that. */
+static int alloc_nested(struct call *call, struct paging *parent, struct object *over, const struct device *device)
 {
     struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
     struct nidus_hwpt_vtd_s1 s1;
     struct nested *n;
     int error;
 
-    if ((alloc->flags & ~NIDUS_HWPT_ALLOC_PASID) != 0 || alloc->data_len == 0 || !call->context->nested)
+    if ((alloc->flags & ~(NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)) != 0 || alloc->data_len == 0 || !call->context->nested)
         return -NIDUS_EOPNOTSUPP;
     if (!parent->domain.nest_parent)
         return -NIDUS_EINVAL;
@@ -136,7 +161,7 @@ static int alloc_nested(struct call *call, struct paging *parent, const struct d
     if (error == 0)
         error = check_first_stage(&s1);
     if (error == 0)
-        error = nested_create(call->context, parent, device, &s1, &n);
+        error = nested_create(call->context, parent, over, device, &s1, &n);
     if (error != 0)
         return error;
     n->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
@@ -162,9 +187,13 @@ int call_hwpt_alloc(struct call *call)
     if (pt != NULL && pt->type == OBJECT_IOAS)
         error = alloc_paging(call, (struct ioas *)pt, &device->device);
     else if (pt != NULL && pt->type == OBJECT_PAGING)
-        error = alloc_nested(call, (struct paging *)pt, &device->device);
+        error = alloc_nested(call, (struct paging *)pt, pt, &device->device);
+    else if (pt != NULL && pt->type == OBJECT_VIOMMU && ((struct viommu *)pt)->unit == device->device.unit)
+        error = alloc_nested(call, ((struct viommu *)pt)->parent, pt, &device->device);
     else
         error = -NIDUS_EINVAL;
+    if (error == 0 && (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0)
+        error = set_faults(call->context, alloc->out_hwpt_id, alloc->fault_id);
     call->answer = error == 0;
     return error;
 }

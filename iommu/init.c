@@ -101,6 +101,15 @@ void iommu_init(const void *firmware, uint32_t length, enum iommu_errata_policy 
     find_why_not();
 }
 
+bool iommu_interrupts(uint64_t address, uint32_t data)
+{
+    bool all = true;
+    for (struct unit *u = units; u; u = u->next)
+        if (u->usable && !u->dead)
+            all &= unit_interrupts(u, address, data);
+    return all;
+}
+
 const char *iommu_unavailable(void)
 {
     return unavailable[0] ? unavailable : NULL;

@@ -58,13 +58,21 @@ bool iommu_device(const struct iommu_context *context, uint32_t id, uint16_t *se
 /* Was the device cut off from memory for good: its unit does not answer, or it did not answer the unit?  Its Bus Master has to stay off. */
 bool iommu_fenced(struct iommu_context *context, uint32_t id);
 
-/* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ)? */
+/* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ, EVENT_READ, EVENT_WRITE)? */
 static inline bool iommu_handles(uint64_t nr)
 {
-    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ;
+    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ || nr == NIDUS_CALL_EVENT_READ || nr == NIDUS_CALL_EVENT_WRITE;
 }
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
+
+/* The guest's event channels: a bit for each that exists, and that has something to read. */
+uint64_t iommu_channels(const struct iommu_context *context);
+uint64_t iommu_ready(const struct iommu_context *context);
+
+/* Answers the page requests that the guest has left waiting for too long.  When that is next to be done, in platform_time_ns; UINT64_MAX: there
+ * are none. */
+uint64_t iommu_overdue(struct iommu_context *context);
 
 /* Stops the guest's DMA for good: Bus Master off, every device blocked and its translations gone from all
  * caches.  When it returns true no device reaches the guest's memory.  false: a unit did not answer, the memory must not be
@@ -73,8 +81,14 @@ bool iommu_context_block(struct iommu_context *context);
 /* Frees the context; iommu_context_block came before. */
 void iommu_context_destroy(struct iommu_context *context);
 
-/* Reads the fault records of every unit: logs them, hands them to the guests that own the devices.  Bounded work.
- * Called on each timer tick and before FAULT_READ. */
-void iommu_poll(void);
+/*
+ * From now on units say by this message that iommu_poll has something to do: a write of data to address, which is never remapped.  One
+ * that was not followed by iommu_poll is not repeated.  false: some unit cannot, as it has no bits for address (ECAP.EIM=0).
+ */
+bool iommu_interrupts(uint64_t address, uint32_t data);
+
+/* Reads the fault records and page requests of every unit: logs the former, hands both to the guests that own the devices.  Bounded work; true: there
+ * is more of it, and no message will say so. */
+bool iommu_poll(void);
 
 #endif

@@ -4,10 +4,8 @@
 #include "iommu/iommu.h"
 #include "iommu/objects.h"
 
-/* Orders of pages for what is larger than platform_alloc gives. */
-#define FAULT_RING_ORDER 2
+/* Order of pages for what is larger than platform_alloc gives. */
 #define STEP_ORDER       1
-_Static_assert(sizeof(struct fault_ring) <= PAGE_SIZE << FAULT_RING_ORDER, "fault ring");
 _Static_assert(sizeof(struct invalidate_step) <= PAGE_SIZE << STEP_ORDER, "entries of one step");
 
 /* Objects -------------------------------------------------------------------------------------------- */
@@ -44,6 +42,10 @@ void object_destroy(struct iommu_context *c, struct object *object)
     case OBJECT_IOAS:   ioas_free(c, (struct ioas *)object); break;
     case OBJECT_PAGING: paging_free(c, (struct paging *)object); break;
     case OBJECT_NESTED: nested_free(c, (struct nested *)object); break;
+    case OBJECT_FAULT_QUEUE: fault_queue_free(c, (struct fault_queue *)object); break;
+    case OBJECT_VIOMMU:  viommu_free(c, (struct viommu *)object); break;
+    case OBJECT_VDEVICE: vdevice_free(c, (struct vdevice *)object); break;
+    case OBJECT_VEVENTQ: veventq_free(c, (struct veventq *)object); break;
     }
 }
 
@@ -80,7 +82,7 @@ struct call_row {
     bool vfio;                  /* an ioctl on a device: RSI, and VFIO's envelope */
 };
 
-/* Linux takes HWPT_ALLOC and GET_HW_INFO from callers that know less of them. */
+/* Linux takes HWPT_ALLOC, GET_HW_INFO and VIOMMU_ALLOC from callers that know less of them. */
 static const struct call_row calls[] = {
     { NIDUS_CALL_ATTACH,          12, 12,                                   call_attach, true },
     { NIDUS_CALL_DETACH,           8,  8,                                   call_detach, true },
@@ -91,7 +93,13 @@ static const struct call_row calls[] = {
     { NIDUS_CALL_HWPT_ALLOC,      24, sizeof(struct nidus_hwpt_alloc),      call_hwpt_alloc, false },
     { NIDUS_CALL_GET_HW_INFO,     32, sizeof(struct nidus_hw_info),         call_hw_info, false },
     { NIDUS_CALL_HWPT_INVALIDATE, 32, sizeof(struct nidus_hwpt_invalidate), call_hwpt_invalidate, false },
+    { NIDUS_CALL_FAULT_QUEUE_ALLOC, 16, sizeof(struct nidus_fault_alloc),   call_fault_queue_alloc, false },
+    { NIDUS_CALL_VIOMMU_ALLOC,    24, sizeof(struct nidus_viommu_alloc),    call_viommu_alloc, false },
+    { NIDUS_CALL_VDEVICE_ALLOC,   24, sizeof(struct nidus_vdevice_alloc),   call_vdevice_alloc, false },
+    { NIDUS_CALL_VEVENTQ_ALLOC,   32, sizeof(struct nidus_veventq_alloc),   call_veventq_alloc, false },
     { NIDUS_CALL_FAULT_READ,      32, sizeof(struct nidus_fault_read),      call_fault_read, false },
+    { NIDUS_CALL_EVENT_READ,      24, sizeof(struct nidus_event_io),        call_event_read, false },
+    { NIDUS_CALL_EVENT_WRITE,     24, sizeof(struct nidus_event_io),        call_event_write, false },
 };
 
 /* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
@@ -144,7 +152,7 @@ static void free_context(struct iommu_context *c)
     if (c->objects != NULL)
         platform_free(c->guest, c->objects, OBJECT_SLOTS * sizeof(*c->objects));
     if (c->faults != NULL)
-        platform_pages_free(c->guest, c->faults, FAULT_RING_ORDER);
+        fault_ring_free(c, c->faults);
     if (c->step != NULL)
         platform_pages_free(c->guest, c->step, STEP_ORDER);
     platform_free(c->guest, c, sizeof(*c));
@@ -157,9 +165,11 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
 
     if (c == NULL)
         return NULL;
-    *c = (struct iommu_context){ .lock.rank = LOCK_CONTEXT, .guest = guest, .nested = nested };
+    *c = (struct iommu_context){
+        .lock.rank = LOCK_CONTEXT, .event_lock.rank = LOCK_EVENTS, .guest = guest, .nested = nested, .due = UINT64_MAX,
+    };
     c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
-    c->faults = platform_pages_alloc(guest, FAULT_RING_ORDER);
+    c->faults = fault_ring_create(c, FAULT_RECORDS);
     c->step = platform_pages_alloc(guest, STEP_ORDER);
     ioas = c->objects != NULL && c->faults != NULL && c->step != NULL ? ioas_create(c) : NULL;
     if (ioas != NULL && ioas_map_ram(c, ioas) != 0) {
@@ -170,7 +180,6 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
         free_context(c);
         return NULL;
     }
-    c->faults->lock.rank = LOCK_FAULTS;
     c->default_ioas = ioas->object.id;
     return c;
 }
@@ -226,13 +235,15 @@ static void release_devices(struct iommu_context *c)
 
 void iommu_context_destroy(struct iommu_context *context)
 {
-    bool all;
+    /* What refers to something goes before it. */
+    static const enum object_type order[] = {
+        OBJECT_VDEVICE, OBJECT_DEVICE, OBJECT_NESTED, OBJECT_VEVENTQ, OBJECT_VIOMMU, OBJECT_PAGING, OBJECT_IOAS, OBJECT_FAULT_QUEUE,
+    };
+    bool all = true;
 
     release_devices(context);
-    all = destroy_all(context, OBJECT_DEVICE);
-    all &= destroy_all(context, OBJECT_NESTED);
-    all &= destroy_all(context, OBJECT_PAGING);
-    all &= destroy_all(context, OBJECT_IOAS);
+    for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        all &= destroy_all(context, order[i]);
     if (!all)
         platform_log("guest %s: tables that a unit may still use are never given back", platform_guest_name(context->guest));
     free_context(context);

@@ -2,12 +2,12 @@
 /*
  * objects.h: what a guest's calls act on, private to the object layer.
  *
- *   ioas ◄── paging HWPT (a second stage that holds all that the IOAS maps) ◄── nested HWPT (a first stage)
+ *   ioas ◄── paging HWPT (a second stage that holds all that the IOAS maps) ◄── nested HWPT (a first stage) ──► fault queue
  *                 ▲                                                                  ▲
  *                 └────────────────────────── device ────────────────────────────────┘
  *
  * An arrow is a reference: it counts in the target's users, and an object with users is not destroyed.
- * A context's calls come one at a time: its lock guards its objects.  Fault records come from elsewhere, and have a lock of their own.
+ * A context's calls come one at a time: its lock guards its objects.  Faults and page requests come from elsewhere, and have a lock of their own.
  */
 #ifndef NIDUS_OBJECTS_H
 #define NIDUS_OBJECTS_H
@@ -15,6 +15,8 @@
 #include "iommu/engine.h"
 #include "iommu/platform.h"
 #include "kernel/abi/nidus.h"
+
+#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
 
 #define OBJECT_SLOTS  (PAGE_SIZE / sizeof(struct object *)) /* ids 1 to 511 */
 #define MAX_AREAS     4096u     /* of all IOASes of a guest */
@@ -26,13 +28,28 @@
 #define INTERRUPT_RANGE_FIRST 0xfee00000ULL
 #define INTERRUPT_RANGE_LAST  0xfeefffffULL
 
-enum object_type { OBJECT_DEVICE, OBJECT_IOAS, OBJECT_PAGING, OBJECT_NESTED };
+enum object_type { OBJECT_DEVICE, OBJECT_IOAS, OBJECT_PAGING, OBJECT_NESTED, OBJECT_FAULT_QUEUE, OBJECT_VIOMMU, OBJECT_VDEVICE, OBJECT_VEVENTQ };
 
 struct object {
     enum object_type type;
     uint32_t id;
     unsigned users;             /* objects that refer to it; of a HWPT also attachments */
     bool pasid;                 /* a HWPT that was made for devices with PASIDs */
+    struct fault_queue *faults; /* of a HWPT: where page requests go of what is attached to it; or NULL */
+};
+
+/* What a guest reads, and perhaps writes, by a number.  The event lock guards everything behind the number. */
+#define CHANNELS 64u            /* 1 to 63: as many as a word has bits */
+struct channel {
+    struct object object;
+    unsigned number;
+    const struct channel_kind *kind;
+};
+/* Moves whole records between the channel and length bytes at gpa.  *done: bytes. */
+typedef int channel_mover(struct iommu_context *c, struct channel *channel, uint64_t gpa, uint32_t length, uint32_t *done);
+struct channel_kind {
+    enum object_type type;
+    channel_mover *read, *write; /* write NULL: nothing is written to it */
 };
 
 /* [iova, iova + length) of an IOAS is the guest's RAM at gpa. */
@@ -59,23 +76,73 @@ struct paging {
 
 struct nested {
     struct object object;
-    struct paging *parent;
+    struct object *over;        /* the nest parent, or a vIOMMU of it */
     struct first_stage first;
+};
+
+/*
+ * A page request.  Those of a group are a list, in the order in which they came; the first stands for the group, which is open until its last
+ * request has come, then waits in its queue to be read, then has been given to the guest, which answers it.
+ */
+struct page_request {
+    struct engine_page_request r;
+    struct page_request *next;
+    struct assigned *device;
+    uint64_t since;             /* when the group began; */
+    struct object *hwpt;        /* what was attached when it was complete, NULL: it is open; */
+    struct page_request *next_group; /* in the queue */
+};
+
+struct fault_queue {
+    struct channel channel;
+    struct page_request *waiting; /* the group that is read next */
 };
 
 struct assigned {
     struct object object;       /* users is 1: the guest cannot destroy it */
     struct device device;       /* it knows which HWPTs it is attached to: each attachment is a user */
+    struct vdevice *vdevice;    /* NULL: it has none */
+    unsigned queued;            /* attachments to HWPTs with a fault queue: while there is one, page requests are on */
+    uint32_t leaving;           /* the PASID that is about to be detached: its page requests are taken no more; NOT_LEAVING */
+    uint32_t used, groups, given; /* page requests: a bit each; those that stand for a group; for one that the guest has to answer */
+    struct page_request request[ENGINE_PAGE_REQUESTS];
 };
+#define NOT_LEAVING UINT32_MAX
 
-/* The oldest record is at [first]; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before it was lost. */
+/* The oldest record is at [first], at most depth of them; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before
+ * it was lost. */
 struct fault_ring {
-    struct lock lock;
     struct nidus_fault record[FAULT_RECORDS];
-    unsigned first, count;
+    unsigned depth, first, count;
     uint64_t lost;
     uint32_t sequence;
     bool gap;
+};
+
+/*
+ * A unit as a guest shows it to what it runs in turn:  vdevice ──► vIOMMU ──► nest parent
+ *                                                     veventq ─────┘
+ */
+struct viommu {
+    struct object object;
+    struct paging *parent;
+    const struct unit *unit;
+    struct vdevice *devices;
+    struct veventq *faults;     /* NULL: its devices' faults are not queued */
+};
+
+struct vdevice {
+    struct object object;
+    struct viommu *viommu;
+    struct vdevice *next;       /* of the vIOMMU */
+    struct assigned *device;
+    uint32_t virt_id;
+};
+
+struct veventq {
+    struct channel channel;
+    struct viommu *viommu;
+    struct fault_ring *ring;
 };
 
 struct invalidate_step {
@@ -90,6 +157,10 @@ struct iommu_context {
     uint32_t default_ioas;
     unsigned areas;             /* of all IOASes */
     struct object **objects;    /* [id] */
+    struct lock event_lock;     /* guards faults, page requests, and: */
+    struct channel *channel[CHANNELS];
+    uint64_t ready;             /* a bit for each channel that has something to read */
+    uint64_t due;               /* when page requests have to be looked at that the guest may have forgotten; UINT64_MAX: there are none */
     struct fault_ring *faults;
     struct invalidate_step *step;
 };
@@ -111,6 +182,11 @@ struct call {
         struct nidus_hw_info hw_info;
         struct nidus_hwpt_invalidate invalidate;
         struct nidus_fault_read fault_read;
+        struct nidus_fault_alloc fault_alloc;
+        struct nidus_event_io event_io;
+        struct nidus_viommu_alloc viommu_alloc;
+        struct nidus_vdevice_alloc vdevice_alloc;
+        struct nidus_veventq_alloc veventq_alloc;
     };
 };
 
@@ -140,7 +216,32 @@ int paging_create(struct iommu_context *c, struct ioas *ioas, const struct devic
 void paging_free(struct iommu_context *c, struct paging *paging);
 void nested_free(struct iommu_context *c, struct nested *nested);
 
+/* events.c */
+/* Gives it an id and the lowest free number.  -ENOMEM: the guest has as many of one or the other as it may. */
+int channel_open(struct iommu_context *c, struct channel *channel, const struct channel_kind *kind);
+void channel_close(struct iommu_context *c, struct channel *channel);
+/* The event lock is held.  It has something to read, or not. */
+void channel_ready(struct iommu_context *c, const struct channel *channel, bool ready);
+
+/* fault_queue.c */
+void fault_queue_free(struct iommu_context *c, struct fault_queue *queue);
+/* The requests that came while the device was attached to hwpt with this PASID are answered "invalid". */
+void fault_queue_leave(struct iommu_context *c, struct assigned *a, uint32_t pasid, const struct object *hwpt);
+
+/* fault_ring.c.  NULL: no memory. */
+struct fault_ring *fault_ring_create(struct iommu_context *c, unsigned depth);
+void fault_ring_free(struct iommu_context *c, struct fault_ring *ring);
+/* Headers and faults, of a veventq. */
+channel_mover fault_events_read;
+
+/* viommu.c */
+void viommu_free(struct iommu_context *c, struct viommu *v);
+void vdevice_free(struct iommu_context *c, struct vdevice *d);
+void veventq_free(struct iommu_context *c, struct veventq *q);
+
 /* device.c */
+/* What the engine has these requests of the device on; NULL: nothing. */
+struct object *device_hwpt(const struct device *device, uint32_t pasid);
 /* Stops the device and detaches it from everything.  -EIO: its unit does not answer. */
 int device_block(struct iommu_context *c, struct assigned *device);
 
@@ -155,5 +256,11 @@ int call_hw_info(struct call *call);
 int call_attach(struct call *call);
 int call_detach(struct call *call);
 int call_fault_read(struct call *call);
+int call_fault_queue_alloc(struct call *call);
+int call_viommu_alloc(struct call *call);
+int call_vdevice_alloc(struct call *call);
+int call_veventq_alloc(struct call *call);
+int call_event_read(struct call *call);
+int call_event_write(struct call *call);
 
 #endif

@@ -66,7 +66,7 @@ enum lock_rank {
     LOCK_CONTEXT = 1,           /* a guest's objects: one of its calls at a time */
     LOCK_UNIT,                  /* a unit's queue, domain ids, devices and their PASID tables */
     LOCK_DOMAIN,                /* a second-stage table, against the walk that explains a fault */
-    LOCK_FAULTS,                /* a guest's fault records */
+    LOCK_EVENTS,                /* a guest's fault records and page requests */
 };
 struct lock {
     enum lock_rank rank;

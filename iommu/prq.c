@@ -88,13 +88,13 @@ bool prq_poll(struct unit *u)
     return status & PRS_PRO;
 }
 
-int engine_page_response(struct device *dev, const struct engine_page_request *r, enum engine_page_code code)
+int engine_page_response(struct device *dev, const struct engine_page_answer *answer, unsigned count)
 {
     struct unit *u = dev->unit;
     platform_lock(&u->lock);
     bool on = dev->tlb.requests;
-    if (on)
-        qi_add(u, qi_page_response(dev->source_id, r->has_pasid, r->pasid, r->group, code));
+    for (unsigned i = 0; on && i < count; i++)
+        qi_add(u, qi_page_response(dev->source_id, answer[i].has_pasid, answer[i].pasid, answer[i].group, answer[i].code));
     int error = on ? qi_finish(u) : -NIDUS_EINVAL;
     platform_unlock(&u->lock);
     return error;

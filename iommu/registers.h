@@ -33,6 +33,7 @@
 #define     ECAP_QI             BIT(1)
 #define     ECAP_DT             BIT(2)
 #define     ECAP_IR             BIT(3)
+#define     ECAP_EIM            BIT(4)
 #define     ECAP_SC             BIT(7)
 #define     ECAP_NEST           BIT(26)
 #define     ECAP_PRS            BIT(29)
@@ -69,10 +70,13 @@
 #define     FSTS_ITE            BIT(6)
 #define     FSTS_FRI            BITS(15, 8)
 
-#define REG_FECTL   0x038u
+#define REG_FECTL   0x038u      /* what follows each of the three: */
 #define REG_IECTL   0x0a0u
 #define REG_PECTL   0x0e0u
 #define     EVENT_IM            BIT(31)
+#define     EVENT_DATA          0x04u           /* the message, */
+#define     EVENT_ADDRESS       0x08u           /* … its address, */
+#define     EVENT_UPPER         0x0cu           /* … bits 63:32 of that */
 
 #define REG_PMEN    0x064u
 #define     PMEN_EPM            BIT(31)

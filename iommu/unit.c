@@ -145,7 +145,7 @@ static bool allocate(struct unit *u)
     return (u->root && u->dids && qi_alloc(u) && prq_alloc(u) && remap_alloc(u)) || lacks(u, "no memory for its tables");
 }
 
-/* Faults are read by iommu_poll, not announced by interrupts; those that firmware left are nobody's. */
+/* Those that firmware left are nobody's. */
 static void clear_stale_faults(struct unit *u)
 {
     unit_write32(u, REG_FECTL, EVENT_IM);
@@ -238,4 +238,21 @@ void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_poli
         return refused_first(u);
     u->usable = true;
     announce(u, found);
+}
+
+/* A wait in the queue raises no interrupt (IF=0), so the third event, IECTL, stays masked; the queue's errors come with the first. */
+bool unit_interrupts(struct unit *u, uint64_t address, uint32_t data)
+{
+    static const uint32_t control[] = { REG_FECTL, REG_PECTL };
+    if (address >> 32 && !(u->ecap & ECAP_EIM)) {
+        unit_log(u, "it cannot interrupt this processor (ECAP.EIM=0)");
+        return false;
+    }
+    for (unsigned i = 0; i < (u->prq.ring ? 2 : 1); i++) {
+        unit_write32(u, control[i] + EVENT_DATA, data);
+        unit_write32(u, control[i] + EVENT_ADDRESS, (uint32_t)address);
+        unit_write32(u, control[i] + EVENT_UPPER, address >> 32);
+        unit_write32(u, control[i], 0);
+    }
+    return true;
 }

@@ -60,6 +60,9 @@ static inline void unit_write64(const struct unit *u, uint32_t offset, uint64_t 
  * u->reason says why; what firmware had set up stays as it is where the unit lacks something. */
 void unit_start(struct unit *u, bool interrupt_remapping, enum iommu_errata_policy errata, enum iommu_rmrr_policy rmrr);
 
+/* Has it send this message when it has faults or page requests, if it can. */
+bool unit_interrupts(struct unit *u, uint64_t address, uint32_t data);
+
 /* Sets or clears one bit of GCMD and waits for it to show in GSTS.  false: it does not; the unit is then dead. */
 bool unit_command(struct unit *u, uint64_t bit, bool on, const char *what);
 /* Waits until (register & mask) == value.  false: it does not happen; the unit is then dead. */

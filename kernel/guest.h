@@ -19,7 +19,13 @@ struct iommu_context;
 
 #define SLICE_NS 5000000ull     /* a guest's turn on the CPU */
 
-enum guest_state { GUEST_UNUSED, GUEST_RUNNING, GUEST_HALTED /* for an interrupt, or, where it takes none, until the next tick */, GUEST_ENDED };
+enum guest_state {
+    GUEST_UNUSED,
+    GUEST_RUNNING,
+    GUEST_HALTED,               /* for an interrupt, or, where it takes none, until the next tick */
+    GUEST_WAITING,              /* in EVENT_WAIT */
+    GUEST_ENDED,
+};
 
 struct guest {
     enum guest_state state;
@@ -42,6 +48,7 @@ struct guest {
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
     uint32_t console_done;      /* bytes of an unfinished CONSOLE_WRITE that were printed in earlier turns */
+    uint64_t wait_channels, wait_until; /* of an EVENT_WAIT: a bit each; time_ns of its end, 0: there is none */
     uint64_t log_since;         /* time_ns when the second began that the next two count in */
     unsigned log_lines, log_left_out; /* lines about its requests, printed and not */
     uint64_t debt;              /* nanoseconds that it had over its slices, by calls that took long */

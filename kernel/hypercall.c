@@ -10,6 +10,7 @@
 #include "iommu/envelope.h"
 #include "iommu/iommu.h"
 #include "iommu/platform.h"
+#include "kernel/events.h"
 #include "kernel/guest.h"
 #include "kernel/log.h"
 #include "kernel/pci_assign.h"
@@ -19,6 +20,7 @@ union payload {
     struct nidus_console_write console_write;
     struct nidus_exit exit;
     struct nidus_pci_config pci_config;
+    struct nidus_event_wait event_wait;
 };
 
 static int64_t console_write(struct guest *g, union payload *p, struct nidus_guest_device *device)
@@ -61,6 +63,12 @@ static int64_t pci_config_write(struct guest *g, union payload *p, struct nidus_
     return c->reserved != 0 ? -NIDUS_EINVAL : pci_guest_write(device, c->offset, c->width, c->value, fenced);
 }
 
+static int64_t event_wait(struct guest *g, union payload *p, struct nidus_guest_device *device)
+{
+    (void)device;
+    return events_wait(g, &p->event_wait);
+}
+
 /* By number, from FIRST_CALL; one that is not there has no run. */
 #define FIRST_CALL NIDUS_CALL_FAULT_READ
 static const struct call {
@@ -73,6 +81,7 @@ static const struct call {
     [NIDUS_CALL_EXIT - FIRST_CALL] = { 8, sizeof(struct nidus_exit), false, false, exit_guest },
     [NIDUS_CALL_PCI_CONFIG_READ - FIRST_CALL] = { 16, sizeof(struct nidus_pci_config), true, true, pci_config_read },
     [NIDUS_CALL_PCI_CONFIG_WRITE - FIRST_CALL] = { 16, sizeof(struct nidus_pci_config), true, false, pci_config_write },
+    [NIDUS_CALL_EVENT_WAIT - FIRST_CALL] = { 24, sizeof(struct nidus_event_wait), false, true, event_wait },
 };
 
 static struct nidus_guest_device *find_device(struct guest *g, uint64_t id)

@@ -10,6 +10,7 @@
 #include "kernel/acpi.h"
 #include "kernel/boot_info.h"
 #include "kernel/cpu.h"
+#include "kernel/events.h"
 #include "kernel/guest.h"
 #include "kernel/log.h"
 #include "kernel/memory.h"
@@ -202,6 +203,7 @@ void kernel_main(uint64_t boot_phys)
 
     iommu_init(dmar.bytes, dmar.length, (enum iommu_errata_policy)boot.errata_772415,
                (enum iommu_rmrr_policy)boot.rmrr);
+    events_init();
     if (guests_create(&boot) != 0) {
         uint64_t ticks = rdtsc() - boot.exit_tsc;
         log_line("first guest starts %llu ms after ExitBootServices (%llu ticks of the TSC)",

@@ -2,21 +2,21 @@
 /*
  * sched.c: one CPU for all guests, in turn.
  *
- * A guest has the CPU for a slice, or until it halts.  What it has beyond its slice, in calls that nidus finishes with
+ * A guest has the CPU for a slice, or until it halts or waits.  What it has beyond its slice, in calls that nidus finishes with
  * interrupts off, it owes, and pays with later turns.  Its own timer interrupts it in its slice; those of guests that halted are
  * looked at between slices, so that no guest can cut another's short.
  */
-#include "iommu/iommu.h"
 #include "kernel/cpu.h"
+#include "kernel/events.h"
 #include "kernel/guest.h"
 #include "kernel/time.h"
 
 #define TIMER_MIN_NS 1000u      /* the shortest time a CPU is let run for: one that asks for less would not run at all */
 
-/* Between slices: guests that halted go on, and faults of devices are looked for. */
+/* Between slices: guests that halted go on, and so does what has become due. */
 static void tick(void)
 {
-    iommu_poll();
+    events_look(true);
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
         if (guests[i].state == GUEST_HALTED && (!guests[i].waits || guest_apic_poll(&guests[i].apic)))
             guests[i].state = GUEST_RUNNING;
@@ -47,6 +47,8 @@ static void run_slice(struct guest *g)
             guest_apic_deliver(g);
         guest_cpu->enter(g->vcpu, &exit);
         exit_handle(g, &exit);
+        if (exit.kind == VCPU_EXIT_INTERRUPT) /* it may have been a unit's */
+            events_look(false);
     } while (g->state == GUEST_RUNNING && rdtsc() < end);
     uint64_t used = tsc_to_ns(rdtsc() - start);
     if (used > 2 * SLICE_NS)
@@ -55,10 +57,12 @@ static void run_slice(struct guest *g)
         tick();
 }
 
-/* All have halted: until the first of their timers. */
+#define IDLE_MAX_NS 1000000000u
+
+/* All have halted or wait: until something is due, or the first of their timers. */
 static void idle(void)
 {
-    uint64_t ticks = tsc_of_ns(SLICE_NS);
+    uint64_t rest = events_rest_ns(), ticks = tsc_of_ns(rest < IDLE_MAX_NS ? rest : IDLE_MAX_NS);
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
         if (guests[i].state == GUEST_HALTED)
             ticks = until(&guests[i], rdtsc() + ticks);
@@ -88,20 +92,27 @@ static unsigned count(enum guest_state state)
     return n;
 }
 
+/* Those that can go on; whose waiting is over goes on. */
+static unsigned count_running(void)
+{
+    for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
+        events_wake(&guests[i]);
+    return count(GUEST_RUNNING);
+}
+
 void guests_run(void)
 {
     bool reclaiming = false;
     for (;;) {
-        unsigned running = count(GUEST_RUNNING);
-        if (running == 0 && !reclaiming) {
-            if (count(GUEST_HALTED) == 0)
+        if (count_running() == 0 && !reclaiming) {
+            if (count(GUEST_HALTED) + count(GUEST_WAITING) == 0)
                 return;
             idle();
             continue;
         }
         reclaiming = false;
         for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++) {
-            if (may_run(&guests[i], count(GUEST_RUNNING) == 1))
+            if (may_run(&guests[i], count_running() == 1))
                 run_slice(&guests[i]);
             if (guests[i].state == GUEST_ENDED)
                 reclaiming |= guest_reclaim(&guests[i]);

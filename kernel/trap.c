@@ -5,6 +5,7 @@
 #include "drivers/lapic.h"
 #include "drivers/pic.h"
 #include "kernel/cpu.h"
+#include "kernel/events.h"
 #include "kernel/log.h"
 #include "kernel/memory.h"
 #include "kernel/panic.h"
@@ -167,7 +168,9 @@ void trap_handle(struct trap_frame *frame)
 {
     if (frame->vector < VECTOR_EXCEPTIONS)
         exception(frame);
-    if (frame->vector == VECTOR_TICK)
+    if (frame->vector == VECTOR_UNIT)
+        events_note();
+    if (frame->vector == VECTOR_TICK || frame->vector == VECTOR_UNIT)
         lapic_end_of_interrupt();
     else if (frame->vector != VECTOR_SPURIOUS && !pic_is_spurious((unsigned)frame->vector))
         unexpected((unsigned)frame->vector);

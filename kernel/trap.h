@@ -4,6 +4,7 @@
 #define NIDUS_TRAP_H
 
 #define VECTOR_TICK     0x30
+#define VECTOR_UNIT     0x31    /* a remapping unit has something for kernel/events.c */
 #define VECTOR_SPURIOUS 0xff
 
 /* Selectors of nidus's own GDT. */

@@ -12,6 +12,8 @@
  *   no-nested         a device without nested translation
  *   bad-payloads      hypercalls with every kind of bad payload
  *   storm             faults for 2 s, and the longest invalidation that a call may ask for
+ *   events            faults of nidus-dma as events that one can wait for
+ *   paging            pages that nidus-dma asks for (PRI) come when it asks
  *   crash, exit-busy, spin   an endless transfer, then a triple fault, an exit, an endless loop
  */
 #include <stdbool.h>
@@ -42,6 +44,7 @@ static const struct {
     { "readonly", scenario_plain_read_only },  { "refuse-readonly", scenario_refuse_read_only },
     { "errata-demo", scenario_errata_demo },   { "no-nested", scenario_no_nested },
     { "bad-payloads", scenario_bad_payloads }, { "storm", scenario_storm },
+    { "events", scenario_events },             { "paging", scenario_paging },
 };
 
 static bool parse_scenario(struct plan *p, const char *word)

@@ -21,6 +21,8 @@ void scenario_plain_read_only(struct rig *r);
 void scenario_no_nested(struct rig *r);
 void scenario_bad_payloads(struct rig *r);
 void scenario_storm(struct rig *r);
+void scenario_events(struct rig *r);
+void scenario_paging(struct rig *r);
 
 /* An endless transfer, and then an end of each kind. */
 enum busy_end { BUSY_CRASH, BUSY_EXIT, BUSY_SPIN };

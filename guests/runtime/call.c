@@ -28,9 +28,9 @@ const char *errno_name(int64_t error)
         { NIDUS_EFAULT, "EFAULT" },               { NIDUS_EBUSY, "EBUSY" },
         { NIDUS_EEXIST, "EEXIST" },               { NIDUS_ENODEV, "ENODEV" },
         { NIDUS_EINVAL, "EINVAL" },               { NIDUS_ENOTTY, "ENOTTY" },
-        { NIDUS_ENOSPC, "ENOSPC" },               { NIDUS_EOVERFLOW, "EOVERFLOW" },
-        { NIDUS_EOPNOTSUPP, "EOPNOTSUPP" },       { NIDUS_EADDRINUSE, "EADDRINUSE" },
-        { NIDUS_ETIMEDOUT, "ETIMEDOUT" },
+        { NIDUS_ENOSPC, "ENOSPC" },               { NIDUS_ESPIPE, "ESPIPE" },
+        { NIDUS_EOVERFLOW, "EOVERFLOW" },         { NIDUS_EOPNOTSUPP, "EOPNOTSUPP" },
+        { NIDUS_EADDRINUSE, "EADDRINUSE" },       { NIDUS_ETIMEDOUT, "ETIMEDOUT" },
     };
     static char other[2][24];
     static unsigned turn;

@@ -97,6 +97,21 @@ static inline int iommufd_detach(uint32_t device)
     return nidus_call(NIDUS_CALL_DETACH, &call, device);
 }
 
+/* The same for the device's requests with this PASID; pt was made with NIDUS_HWPT_ALLOC_PASID. */
+static inline int iommufd_attach_pasid(uint32_t device, uint32_t pasid, uint32_t pt)
+{
+    struct nidus_vfio_attach call = { .argsz = sizeof(call), .flags = NIDUS_VFIO_ATTACH_PASID, .pt_id = pt, .pasid = pasid };
+
+    return nidus_call(NIDUS_CALL_ATTACH, &call, device);
+}
+
+static inline int iommufd_detach_pasid(uint32_t device, uint32_t pasid)
+{
+    struct nidus_vfio_detach call = { .argsz = sizeof(call), .flags = NIDUS_VFIO_DETACH_PASID, .pasid = pasid };
+
+    return nidus_call(NIDUS_CALL_DETACH, &call, device);
+}
+
 /* What the unit of `device` can do. */
 static inline int iommufd_hw_info(uint32_t device, struct nidus_hw_info_vtd *info)
 {
@@ -150,6 +165,92 @@ static inline int iommufd_fault_read(struct nidus_fault *faults, uint32_t *count
 
     *count = call.entry_num;
     *lost = call.out_lost;
+    return error;
+}
+
+/* A queue for page requests of devices: its id is for iommufd_hwpt_alloc_paged, its channel for the two functions behind that. */
+static inline int iommufd_fault_queue_alloc(uint32_t *queue, uint32_t *channel)
+{
+    struct nidus_fault_alloc call = { .size = sizeof(call) };
+    int error = nidus_call(NIDUS_CALL_FAULT_QUEUE_ALLOC, &call, 0);
+
+    *queue = call.out_fault_id;
+    *channel = call.out_fault_fd;
+    return error;
+}
+
+/* As iommufd_hwpt_alloc_nested; what devices miss in the table they ask for by page requests.  flags: 0 or NIDUS_HWPT_ALLOC_PASID. */
+static inline int iommufd_hwpt_alloc_paged(uint32_t device, uint32_t parent, uint64_t root, uint32_t flags, uint32_t queue, uint32_t *hwpt)
+{
+    struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = root, .addr_width = 48 };
+    struct nidus_hwpt_alloc call = {
+        .size = sizeof(call),
+        .flags = NIDUS_HWPT_FAULT_ID_VALID | flags,
+        .dev_id = device,
+        .pt_id = parent,
+        .data_type = NIDUS_HWPT_DATA_VTD_S1,
+        .data_len = sizeof(data),
+        .data_uptr = (uint64_t)&data,
+        .fault_id = queue,
+    };
+    int error = nidus_call(NIDUS_CALL_HWPT_ALLOC, &call, 0);
+
+    *hwpt = call.out_hwpt_id;
+    return error;
+}
+
+/* A queue of the faults of `device`, whose second stage `parent` is: a vIOMMU, the device as a vdevice of it under the name virt_id, and its
+ * queue.  *viommu can be given to iommufd_hwpt_alloc_nested in place of the parent. */
+static inline int iommufd_fault_events(uint32_t device, uint32_t parent, uint32_t virt_id, uint32_t depth, uint32_t *viommu, uint32_t *vdevice,
+                                       uint32_t *queue, uint32_t *channel)
+{
+    struct nidus_viommu_alloc v = { .size = sizeof(v), .type = NIDUS_VIOMMU_TYPE_VTD, .dev_id = device, .hwpt_id = parent };
+    int error = nidus_call(NIDUS_CALL_VIOMMU_ALLOC, &v, 0);
+    struct nidus_vdevice_alloc d = { .size = sizeof(d), .viommu_id = v.out_viommu_id, .dev_id = device, .virt_id = virt_id };
+    struct nidus_veventq_alloc q = {
+        .size = sizeof(q), .viommu_id = v.out_viommu_id, .type = NIDUS_VEVENTQ_TYPE_VTD_FAULT, .veventq_depth = depth
+    };
+
+    if (error == 0)
+        error = nidus_call(NIDUS_CALL_VDEVICE_ALLOC, &d, 0);
+    if (error == 0)
+        error = nidus_call(NIDUS_CALL_VEVENTQ_ALLOC, &q, 0);
+    *viommu = v.out_viommu_id;
+    *vdevice = d.out_vdevice_id;
+    *queue = q.out_veventq_id;
+    *channel = q.out_veventq_fd;
+    return error;
+}
+
+/* Takes records of an event channel, at most *bytes; *bytes becomes how many there were, 0 for none. */
+static inline int iommufd_event_read(uint32_t channel, void *records, uint32_t *bytes)
+{
+    struct nidus_event_io call = { .size = sizeof(call), .channel = channel, .data_uptr = (uint64_t)records, .data_len = *bytes };
+    int error = nidus_call(NIDUS_CALL_EVENT_READ, &call, 0);
+
+    *bytes = error == 0 ? call.data_len : 0;
+    return error;
+}
+
+/* Waits until one of *channels (a bit each) has something to read; *channels becomes those that have, 0: not within timeout_ns. */
+static inline int iommufd_event_wait(uint64_t *channels, uint64_t timeout_ns)
+{
+    struct nidus_event_wait call = { .size = sizeof(call), .channels = *channels, .timeout_ns = timeout_ns };
+    int error = nidus_call(NIDUS_CALL_EVENT_WAIT, &call, 0);
+
+    *channels = error == 0 ? call.channels : 0;
+    return error;
+}
+
+/* Answers *count groups of page requests; *count becomes how many were. */
+static inline int iommufd_page_response(uint32_t channel, const struct nidus_hwpt_page_response *responses, uint32_t *count)
+{
+    struct nidus_event_io call = {
+        .size = sizeof(call), .channel = channel, .data_uptr = (uint64_t)responses, .data_len = *count * (uint32_t)sizeof(*responses)
+    };
+    int error = nidus_call(NIDUS_CALL_EVENT_WRITE, &call, 0);
+
+    *count = error == 0 ? call.data_len / (uint32_t)sizeof(*responses) : 0;
     return error;
 }
 

@@ -18,6 +18,7 @@
 #define NIDUS_EINVAL      22
 #define NIDUS_ENOTTY      25
 #define NIDUS_ENOSPC      28
+#define NIDUS_ESPIPE      29
 #define NIDUS_EOVERFLOW   75
 #define NIDUS_EOPNOTSUPP  95
 #define NIDUS_EADDRINUSE  98

@@ -31,6 +31,10 @@
 #define NIDUS_CALL_HWPT_ALLOC        0x3b89u
 #define NIDUS_CALL_GET_HW_INFO       0x3b8au
 #define NIDUS_CALL_HWPT_INVALIDATE   0x3b8du
+#define NIDUS_CALL_FAULT_QUEUE_ALLOC 0x3b8eu
+#define NIDUS_CALL_VIOMMU_ALLOC      0x3b90u
+#define NIDUS_CALL_VDEVICE_ALLOC     0x3b91u
+#define NIDUS_CALL_VEVENTQ_ALLOC     0x3b93u
 
 struct nidus_vfio_attach {      /* struct vfio_device_attach_iommufd_pt */
     uint32_t argsz;             /*  0: 12, or 16 with ATTACH_PASID */
@@ -88,13 +92,13 @@ struct nidus_hwpt_alloc {       /* struct iommu_hwpt_alloc; minimum size 24 */
     uint32_t size;              /*  0: 48 */
     uint32_t flags;             /*  4: NIDUS_HWPT_ALLOC_* */
     uint32_t dev_id;            /*  8 */
-    uint32_t pt_id;             /* 12: an IOAS gives a paging HWPT, a nest parent a nested HWPT */
+    uint32_t pt_id;             /* 12: an IOAS gives a paging HWPT, a nest parent or a vIOMMU a nested HWPT */
     uint32_t out_hwpt_id;       /* 16: out */
     uint32_t reserved;          /* 20: 0 */
     uint32_t data_type;         /* 24: NIDUS_HWPT_DATA_* */
     uint32_t data_len;          /* 28 */
     uint64_t data_uptr;         /* 32 */
-    uint32_t fault_id;          /* 40 */
+    uint32_t fault_id;          /* 40: with FAULT_ID_VALID */
     uint32_t reserved2;         /* 44 */
 };
 NIDUS_ABI_SIZE(struct nidus_hwpt_alloc, 48);
@@ -166,5 +170,83 @@ struct nidus_hwpt_vtd_s1_invalidate { /* struct iommu_hwpt_vtd_s1_invalidate */
 };
 NIDUS_ABI_SIZE(struct nidus_hwpt_vtd_s1_invalidate, 24);
 #define NIDUS_VTD_INV_LEAF (1u << 0) /* only leaf entries changed */
+
+struct nidus_fault_alloc {      /* struct iommu_fault_alloc */
+    uint32_t size;              /*  0: 16 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t out_fault_id;      /*  8: out: for HWPT_ALLOC */
+    uint32_t out_fault_fd;      /* 12: out: an event channel (nidus.h): gives hwpt_pgfault, takes hwpt_page_response */
+};
+NIDUS_ABI_SIZE(struct nidus_fault_alloc, 16);
+
+struct nidus_hwpt_pgfault {     /* struct iommu_hwpt_pgfault */
+    uint32_t flags;             /*  0: NIDUS_PGFAULT_FLAGS_* */
+    uint32_t dev_id;            /*  4 */
+    uint32_t pasid;             /*  8: with PASID_VALID */
+    uint32_t grpid;             /* 12: the device's number of the group */
+    uint32_t perm;              /* 16: NIDUS_PGFAULT_PERM_* */
+    uint32_t reserved;          /* 20 */
+    uint64_t addr;              /* 24: the page */
+    uint32_t length;            /* 32: 0 */
+    uint32_t cookie;            /* 36: of the group, whose last record has LAST_PAGE: it is answered once */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_pgfault, 40);
+#define NIDUS_PGFAULT_FLAGS_PASID_VALID (1u << 0)
+#define NIDUS_PGFAULT_FLAGS_LAST_PAGE   (1u << 1)
+#define NIDUS_PGFAULT_PERM_READ  (1u << 0)
+#define NIDUS_PGFAULT_PERM_WRITE (1u << 1)
+#define NIDUS_PGFAULT_PERM_EXEC  (1u << 2)
+#define NIDUS_PGFAULT_PERM_PRIV  (1u << 3)
+
+struct nidus_hwpt_page_response { /* struct iommu_hwpt_page_response */
+    uint32_t cookie;            /* 0 */
+    uint32_t code;              /* 4: NIDUS_PAGE_RESP_* */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_page_response, 8);
+#define NIDUS_PAGE_RESP_SUCCESS 0u /* the device tries again */
+#define NIDUS_PAGE_RESP_INVALID 1u /* it gives up */
+
+struct nidus_viommu_alloc {     /* struct iommu_viommu_alloc; minimum size 24 */
+    uint32_t size;              /*  0: 40 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t type;              /*  8: NIDUS_VIOMMU_TYPE_VTD (nidus.h) */
+    uint32_t dev_id;            /* 12: a device of the unit */
+    uint32_t hwpt_id;           /* 16: a nest parent */
+    uint32_t out_viommu_id;     /* 20: out */
+    uint32_t data_len;          /* 24: 0 */
+    uint32_t reserved;          /* 28: 0 */
+    uint64_t data_uptr;         /* 32 */
+};
+NIDUS_ABI_SIZE(struct nidus_viommu_alloc, 40);
+#define NIDUS_VIOMMU_TYPE_DEFAULT 0u
+
+struct nidus_vdevice_alloc {    /* struct iommu_vdevice_alloc */
+    uint32_t size;              /*  0: 24 */
+    uint32_t viommu_id;         /*  4 */
+    uint32_t dev_id;            /*  8 */
+    uint32_t out_vdevice_id;    /* 12: out */
+    uint64_t virt_id;           /* 16: the device's name in events of this vIOMMU, 32 bits */
+};
+NIDUS_ABI_SIZE(struct nidus_vdevice_alloc, 24);
+
+struct nidus_veventq_alloc {    /* struct iommu_veventq_alloc */
+    uint32_t size;              /*  0: 32 */
+    uint32_t flags;             /*  4: 0 */
+    uint32_t viommu_id;         /*  8 */
+    uint32_t type;              /* 12: NIDUS_VEVENTQ_TYPE_VTD_FAULT (nidus.h) */
+    uint32_t veventq_depth;     /* 16: events that it holds, 1 to 256 */
+    uint32_t out_veventq_id;    /* 20: out */
+    uint32_t out_veventq_fd;    /* 24: out: an event channel (nidus.h) */
+    uint32_t reserved;          /* 28: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_veventq_alloc, 32);
+#define NIDUS_VEVENTQ_TYPE_DEFAULT 0u
+
+struct nidus_vevent_header {    /* struct iommufd_vevent_header */
+    uint32_t flags;             /* 0: NIDUS_VEVENTQ_FLAG_* */
+    uint32_t sequence;          /* 4: counts events from 0, lost ones too; 31 bits */
+};
+NIDUS_ABI_SIZE(struct nidus_vevent_header, 8);
+#define NIDUS_VEVENTQ_FLAG_LOST_EVENTS (1u << 0) /* nothing follows the header: the events up to this one were lost */
 
 #endif

@@ -69,6 +69,9 @@ struct nidus_guest_info {
 #define NIDUS_CALL_EXIT             0x6e03u
 #define NIDUS_CALL_PCI_CONFIG_READ  0x6e04u /* device id in RSI */
 #define NIDUS_CALL_PCI_CONFIG_WRITE 0x6e05u /* device id in RSI */
+#define NIDUS_CALL_EVENT_READ       0x6e06u
+#define NIDUS_CALL_EVENT_WRITE      0x6e07u
+#define NIDUS_CALL_EVENT_WAIT       0x6e08u
 
 /* FAULT_READ: takes the oldest records of the guest's own devices out of its fault ring. */
 struct nidus_fault_read {
@@ -108,6 +111,36 @@ NIDUS_ABI_SIZE(struct nidus_fault, 40);
 #define NIDUS_FAULT_STAGE_FIRST     1u
 #define NIDUS_FAULT_STAGE_SECOND    2u
 #define NIDUS_FAULT_STAGE_INTERRUPT 3u
+
+/* Types of its own, where Linux has none for VT-d.  An event is a struct nidus_vevent_header, then a struct nidus_fault whose dev_id is the
+ * device's virt_id. */
+#define NIDUS_VIOMMU_TYPE_VTD        0x6e000000u
+#define NIDUS_VEVENTQ_TYPE_VTD_FAULT 0x6e000000u
+
+/*
+ * Event channels: what Linux gives a file descriptor for (out_fault_fd …) is a channel's number here, 1 to 63.  A channel goes with
+ * its object.  Records are Linux's; a call moves as many whole ones as fit, and of page requests whole groups.
+ *
+ * EVENT_READ is read() of the descriptor, EVENT_WRITE write(); neither waits.  Where Linux moves some bytes and then meets an error, it is 0
+ * with data_len saying how many; an error means that it was none.
+ */
+struct nidus_event_io {
+    uint32_t size;              /*  0: 24 */
+    uint32_t channel;           /*  4 */
+    uint64_t data_uptr;         /*  8 */
+    uint32_t data_len;          /* 16: in: bytes; out: how many of them were moved, 0 when there is nothing to read */
+    uint32_t flags;             /* 20: 0, else -EOPNOTSUPP */
+};
+NIDUS_ABI_SIZE(struct nidus_event_io, 24);
+
+/* EVENT_WAIT: until one of the channels has something to read, or the time is over.  The guest does not have its processor meanwhile. */
+struct nidus_event_wait {
+    uint32_t size;              /*  0: 24 */
+    uint32_t flags;             /*  4: 0, else -EOPNOTSUPP */
+    uint64_t channels;          /*  8: in: bit n: channel n, 0: none; out: those that have something, 0: the time is over */
+    uint64_t timeout_ns;        /* 16: 0: does not wait, UINT64_MAX: as long as it takes */
+};
+NIDUS_ABI_SIZE(struct nidus_event_wait, 24);
 
 struct nidus_console_write {
     uint32_t size;              /*  0: 16 */

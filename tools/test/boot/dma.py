@@ -9,6 +9,8 @@ from . import Scenario, guest
 ALPHA = ["00:04.0", "00:05.0"]
 BETA = ["00:06.0", "00:07.0"]
 SPR = {"cpu": machine.SAPPHIRE_RAPIDS}
+PAGING = {"iommu": {"x-pasid-mode": "on", "device-iotlb": "on", "x-prs": "on", "x-pds": "on"},
+          "devices": (machine.DEVICES[0], "nidus-dma,pasid=on,ats=on,pri=on,addr=05.0") + machine.DEVICES[2:]}
 NO_FAILURE = [r"panic", r"\| FAIL ", r"\| skip "]
 ALL_CHECKS = 97                 # of steps 1 to 9: a check that is not made is a failure as well
 
@@ -65,6 +67,13 @@ SCENARIOS = [
     # A unit in caching mode may remember that an entry was absent.
     one("caching-mode", "step=1 step=3 step=5 step=6", 71, machine={"iommu": {"caching-mode": "on"}}),
     one("bad-payloads", "bad-payloads", 125, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
+    one("events", "events", 7),
+    # The other guest, whose device has none of all that, does not notice.
+    Scenario("dma-paging", conf=poweroff(guest("a", devices=["00:05.0 ats=trust"], args="paging"),
+                                         guest("b", devices=BETA, args="step=3 step=5 step=9")),
+             forbid=NO_FAILURE, machine=PAGING, timeout=180,
+             expect=[r"guest a: page requests of device 2 were not answered for 10 seconds", summary("a", 14), r"nidus: 2 guests ended, 0 failed"],
+             also=[[summary("b", 41)]]),
     Scenario("dma-storm", conf=poweroff(guest("a", devices=ALPHA, args="storm"),
                                         guest("b", devices=BETA, args="step=3 step=4 step=5 step=9")),
              forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],

@@ -19,6 +19,9 @@ static struct attached {
     struct first_stage *f;
 } attached[32];
 
+/* Page requests: on for whom? */
+static const struct device *requesting[4];
+
 static void require(bool condition, const char *what)
 {
     if (condition)
@@ -31,6 +34,7 @@ void engine_recording_reset(void)
 {
     free(engine.range);
     memset(attached, 0, sizeof(attached));
+    memset(requesting, 0, sizeof(requesting));
     engine = (struct engine_recording){ .levels = 4, .unit = { .cap = 0x1234, .ecap = 0x5678, .nested = true } };
 }
 
@@ -263,7 +267,50 @@ int engine_invalidate(struct first_stage *f, const struct engine_range *range, u
     return 0;
 }
 
-void iommu_poll(void)
+static const struct device **find_requesting(const struct device *dev)
+{
+    for (unsigned i = 0; i < sizeof(requesting) / sizeof(requesting[0]); i++)
+        if (requesting[i] == dev)
+            return &requesting[i];
+    return NULL;
+}
+
+int engine_page_requests_check(const struct device *dev)
+{
+    (void)dev;
+    return record(ENGINE_PAGE_CHECK);
+}
+
+int engine_page_requests(struct device *dev, bool on)
+{
+    bool is_on = find_requesting(dev) != NULL;
+    int error;
+
+    if (is_on == on)
+        return 0;
+    if (!on && engine.late != NULL) /* the drain brings what was under way */
+        engine.late_taken = engine_page_request(dev, engine.late);
+    error = record(on ? ENGINE_PAGE_ON : ENGINE_PAGE_OFF);
+    if (error == 0)
+        *find_requesting(on ? NULL : dev) = on ? dev : NULL;
+    return error;
+}
+
+int engine_page_response(struct device *dev, const struct engine_page_answer *answer, unsigned count)
+{
+    int error = record(ENGINE_PAGE_RESPONSE);
+
+    require(find_requesting(dev) != NULL, "an answer while page requests are off");
+    require(count >= 1 && engine.answers + count <= 64, "number of answers");
+    for (unsigned i = 0; i < count; i++, engine.answers++) {
+        engine.answer[engine.answers] = answer[i];
+        engine.answered[engine.answers] = dev;
+    }
+    return error;
+}
+
+bool iommu_poll(void)
 {
     record(ENGINE_POLL);
+    return false;
 }

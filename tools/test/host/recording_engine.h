@@ -10,7 +10,8 @@
 
 enum engine_call {
     ENGINE_NONE, ENGINE_DEVICE_INIT, ENGINE_DEVICE_FINI, ENGINE_DOMAIN_INIT, ENGINE_DOMAIN_FINI, ENGINE_MAP, ENGINE_UNMAP,
-    ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_CALLS
+    ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_PAGE_CHECK,
+    ENGINE_PAGE_ON, ENGINE_PAGE_OFF, ENGINE_PAGE_RESPONSE, ENGINE_CALLS
 };
 
 /* What a failed call has done all the same; BOTH: what was to be left is in use as well. */
@@ -21,6 +22,11 @@ struct engine_recording {
     struct engine_range *range; /* of all invalidations */
     unsigned ranges;
     struct first_stage *invalidated; /* the last one */
+    struct engine_page_answer answer[64]; /* to page requests, all of them … */
+    const struct device *answered[64]; /* … of this device */
+    unsigned answers;
+    const struct engine_page_request *late; /* arrives while page requests go off, and was taken or not */
+    bool late_taken;
     struct unit_info unit;      /* of every device */
     unsigned levels;            /* of second stages */
     bool no_snoop;

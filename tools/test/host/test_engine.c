@@ -1065,6 +1065,53 @@ static void test_unit_that_vanished(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The message of a unit's events; a unit without page requests has one event less, and no unit waits by interrupt. */
+static void test_interrupts(void **state)
+{
+    (void)state;
+    start_with_device();
+    assert_int_equal(fake_get32(REG_FECTL), 0x80000000);
+    assert_true(iommu_interrupts(0xfee01000, 0x31));
+    assert_int_equal(fake_get32(REG_FECTL), 0);
+    assert_int_equal(fake_get32(0x3c), 0x31);
+    assert_int_equal(fake_get32(0x40), 0xfee01000);
+    assert_int_equal(fake_get32(0x44), 0);
+    assert_int_equal(fake_get32(REG_IECTL), 0x80000000);
+    assert_int_equal(fake_get32(0xe8), 0);
+    /* A processor beyond the 256th needs the extended mode, which this unit has. */
+    assert_true(iommu_interrupts(0x12fee34000, 0x31));
+    assert_int_equal(fake_get32(0x44), 0x12);
+}
+
+static void test_unit_that_cannot_interrupt(void **state)
+{
+    (void)state;
+    start_with_device();
+    dev.unit->ecap &= ~ECAP_EIM;
+    assert_true(iommu_interrupts(0xfee01000, 0x31));
+    fake_set32(REG_FECTL, 0x80000000);
+    assert_false(iommu_interrupts(0x1fee01000, 0x31));
+    assert_int_equal(fake_get32(REG_FECTL), 0x80000000);
+    assert_true(host_log_has("it cannot interrupt this processor"));
+}
+
+/* Nothing is announced any more while something is pending: no error of the queue stays, and where a record is left it is said. */
+static void test_nothing_stays_pending(void **state)
+{
+    (void)state;
+    start_with_device();
+    assert_false(iommu_poll());
+    fake_set32(REG_FSTS, FSTS_ICE | FSTS_ITE);
+    host_log_clear();
+    assert_false(iommu_poll());
+    assert_int_equal(fake_get32(REG_FSTS), 0);
+    assert_true(host_log_has("answered an invalidation that it was not asked for"));
+    fake_fault(0x1000, DEVICE, 0x59, true);
+    assert_false(iommu_poll());
+    fake_set32(REG_FSTS, FSTS_PPF); /* a record that the round does not reach */
+    assert_true(iommu_poll());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1078,7 +1125,8 @@ int main(void)
         T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer),
         T(test_invalidated_ranges), T(test_many_ranges_are_one_submission), T(test_ranges_that_follow_each_other_are_one),
         T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
-        T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished),
+        T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished), T(test_interrupts),
+        T(test_unit_that_cannot_interrupt), T(test_nothing_stays_pending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

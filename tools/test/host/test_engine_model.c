@@ -775,6 +775,33 @@ static void fault_reports(void)
     assert_int_equal(detach(device_id), 0);
 }
 
+/* The unit says that there is a fault, once until it is looked at. */
+static void fault_interrupts(void)
+{
+    struct model_msi msi;
+
+    assert_true(iommu_interrupts(0xfee00000, 0x31));
+    while (model_msi(unit, &msi))
+        assert_int_equal(msi.data, 0x31); /* of what was pending */
+    iommu_poll();
+    for (unsigned i = 0; i < 3; i++) {
+        expect_fault(DEVICE, MODEL_READ, i * K4, 0x59);
+        assert_true(model_msi(unit, &msi));
+        assert_int_equal(msi.address, 0xfee00000);
+        assert_int_equal(msi.data, 0x31);
+        expect_fault(DEVICE, MODEL_READ, i * K4, 0x59);
+        assert_false(model_msi(unit, &msi));
+        while (iommu_poll())
+            ;
+    }
+}
+
+static void faults_interrupt(void **state)
+{
+    (void)state;
+    on_each(fault_interrupts, NULL);
+}
+
 static void faults_reach_the_guest(void **state)
 {
     (void)state;
@@ -956,6 +983,7 @@ int main(void)
         cmocka_unit_test(a_cut_reaches_large_leaves_in_caches),
         cmocka_unit_test(requests_are_made_to_snoop),
         cmocka_unit_test(faults_reach_the_guest),
+        cmocka_unit_test(faults_interrupt),
         cmocka_unit_test(a_unit_that_firmware_left_on_is_taken_over),
         cmocka_unit_test(unlike_units_serve_one_guest),
         cmocka_unit_test(a_unit_that_falls_silent_is_an_error),

@@ -111,6 +111,12 @@ static int teardown(void **state)
     return fake_units_free(state);
 }
 
+static int answer(const struct engine_page_request *r, uint8_t code)
+{
+    const struct engine_page_answer a = { .pasid = r->pasid, .group = r->group, .has_pasid = r->has_pasid, .code = code };
+    return engine_page_response(&dev, &a, 1);
+}
+
 static uint64_t context_word(void)
 {
     const uint64_t *root = host_phys(fake_get64(0x20) & ~0xfffULL);
@@ -157,7 +163,7 @@ static void test_request_reaches_its_owner(void **state)
     assert_int_equal(fake.dones, 0); /* it answers when it likes */
     iommu_poll();
     assert_int_equal(takens, 1);
-    assert_int_equal(engine_page_response(&dev, &taken[0], ENGINE_PAGE_SUCCESS), 0);
+    assert_int_equal(answer(&taken[0], ENGINE_PAGE_SUCCESS), 0);
     assert_true(answered(DEVICE, 0x1ff, 0));
 }
 
@@ -170,8 +176,21 @@ static void test_pasid_and_privilege(void **state)
     iommu_poll();
     assert_true(taken[0].has_pasid && taken[0].execute && taken[0].privileged && !taken[0].write && !taken[0].last);
     assert_int_equal(taken[0].pasid, 0xfedcb);
-    assert_int_equal(engine_page_response(&dev, &taken[0], ENGINE_PAGE_FAILURE), 0);
+    assert_int_equal(answer(&taken[0], ENGINE_PAGE_FAILURE), 0);
     assert_int_equal(fake_found(qi_page_response(DEVICE, true, 0xfedcb, 3, 15)), 0);
+}
+
+static void test_many_answers_are_one_submission(void **state)
+{
+    struct engine_page_answer answers[ENGINE_PAGE_REQUESTS];
+    (void)state;
+    for (unsigned i = 0; i < ENGINE_PAGE_REQUESTS; i++)
+        answers[i] = (struct engine_page_answer){ .pasid = i, .group = (uint16_t)(100 + i), .has_pasid = i % 2, .code = i % 3 ? 0 : 1 };
+    assert_int_equal(engine_page_response(&dev, answers, ENGINE_PAGE_REQUESTS), 0);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake.dones, ENGINE_PAGE_REQUESTS);
+    for (unsigned i = 0; i < ENGINE_PAGE_REQUESTS; i++)
+        assert_int_equal(fake_found(qi_page_response(DEVICE, i % 2, i, (uint16_t)(100 + i), i % 3 ? 0 : 1)), i);
 }
 
 /* A full queue is taken in one go, over its end, and not more. */
@@ -223,7 +242,7 @@ static void test_device_without_leave(void **state)
     iommu_poll();
     assert_int_equal(takens, 0);
     assert_true(answered(DEVICE, 5, 1));
-    assert_int_equal(engine_page_response(&dev, &(struct engine_page_request){ .group = 5 }, ENGINE_PAGE_SUCCESS), -NIDUS_EINVAL);
+    assert_int_equal(answer(&(struct engine_page_request){ .group = 5 }, ENGINE_PAGE_SUCCESS), -NIDUS_EINVAL);
 }
 
 /* Nobody waits for an answer to a stop marker, or to what is no page request. */
@@ -286,7 +305,7 @@ static void test_order_of_on(void **state)
     host_config_hook = note_order;
     assert_int_equal(engine_page_requests(&dev, true), 0);
     assert_string_equal(order, "rcP");
-    assert_int_equal(get16(PRI + 12), 64);
+    assert_int_equal(get16(PRI + 12), ENGINE_PAGE_REQUESTS); /* it could have 64 under way */
     assert_true(context_word() & 16);
     assert_int_equal(fake_found(qi_context_device(DEVICE)), 0);
     assert_int_equal(fake_found(qi_pasid_domain(1)), 1);
@@ -377,12 +396,33 @@ static void test_not_without_ats(void **state)
 {
     (void)state;
     assert_int_equal(engine_page_requests(&dev, false), 0);
+    assert_int_equal(engine_page_requests_check(&dev), 0);
     dev.tlb.on = false;
     assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
     put16(host_function(0, DEVICE)->config, PRI, 0x0019);
     dev.tlb.on = true;
     assert_int_equal(engine_page_requests(&dev, true), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_page_requests_check(&dev), -NIDUS_ENODEV);
     assert_false(context_word() & 16);
+}
+
+static void test_who_can_make_requests(void **state)
+{
+    (void)state;
+    assert_int_equal(engine_page_requests_check(&dev), 0);
+    dev.tlb.lost = true;
+    assert_int_equal(engine_page_requests_check(&dev), -NIDUS_ENODEV);
+    dev.tlb.lost = false;
+    dev.tlb.wanted = false;
+    assert_int_equal(engine_page_requests_check(&dev), -NIDUS_ENODEV);
+    dev.tlb.wanted = true;
+    /* Of a physical function without requests a virtual one has none; with them, it may not use them. */
+    struct host_function *physical = host_function_add(0, 0x18);
+    dev.tlb.physical = 0x18;
+    assert_int_equal(engine_page_requests_check(&dev), 0);
+    put16(physical->config, 0x100, 0x0013);
+    assert_int_equal(engine_page_requests_check(&dev), -NIDUS_EINVAL);
+    dev.tlb.physical = DEVICE;
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -395,6 +435,7 @@ int main(void)
         T(test_overflow), T(test_overflow_storm_is_few_lines), T(test_order_of_on), T(test_order_of_off),
         T(test_drain_hands_over_what_was_under_way), T(test_drain_again_after_overflow), T(test_drain_of_a_unit_without_pds),
         T(test_on_without_an_answer), T(test_off_without_an_answer), T(test_drain_is_bounded), T(test_not_without_ats),
+        T(test_who_can_make_requests), T(test_many_answers_are_one_submission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+HOST_TESTS += wait
+HOST_SRC_wait := kernel/events.c
