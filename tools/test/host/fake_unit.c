@@ -136,9 +136,30 @@ static uint64_t read(void *context, uint32_t offset, unsigned bytes)
     return bytes == 8 ? fake_get64(offset) : fake_get32(offset);
 }
 
+/* The upper word of a fault record: F is cleared by writing 1, and PPF says whether any is left. */
+static bool is_record_top(uint32_t offset)
+{
+    return offset >= FAKE_FRO && offset < FAKE_FRO + 16 * FAKE_RECORDS && (offset - FAKE_FRO) % 16 == 12;
+}
+
+static void clear_record(uint32_t offset)
+{
+    uint32_t pending = 0;
+    fake_set32(offset, fake_get32(offset) & 0x7fffffff);
+    for (unsigned i = 0; i < FAKE_RECORDS; i++)
+        pending |= fake_get32(FAKE_FRO + 16 * i + 12) & 0x80000000;
+    if (!pending)
+        fake_set32(REG_FSTS, fake_get32(REG_FSTS) & ~2u);
+}
+
 static void write(void *context, uint32_t offset, unsigned bytes, uint64_t value)
 {
     (void)context;
+    if (is_record_top(offset)) {
+        if (value & 0x80000000)
+            clear_record(offset);
+        return;
+    }
     switch (offset) {
     case REG_GCMD:
         command((uint32_t)value);
@@ -154,12 +175,6 @@ static void write(void *context, uint32_t offset, unsigned bytes, uint64_t value
     case REG_PMEN:
         if (!fake.pmen_stuck)
             fake_set32(REG_PMEN, value & 0x80000000 ? 0x80000001 : 0);
-        return;
-    case FAKE_FRO + 12:
-        if (value & 0x80000000) {
-            fake_set32(offset, fake_get32(offset) & 0x7fffffff);
-            fake_set32(REG_FSTS, fake_get32(REG_FSTS) & ~2u);
-        }
         return;
     case REG_IQT:
         fake_set64(REG_IQT, value);

@@ -11,6 +11,7 @@
 
 #define FAKE_UNIT_BASE 0xfed90000ULL
 #define FAKE_FRO       0x220u
+#define FAKE_RECORDS   4u       /* there is room for so many; CAP.NFR says one */
 #define FAKE_LOG       4096
 
 struct fake_unit {

@@ -35,12 +35,15 @@ static struct device dev;
 static struct domain domain;
 static struct first_stage first;
 static struct nidus_fault last;
+static uint64_t addresses[4];   /* of the first ones */
 static unsigned sunk, lost;
 
 void engine_fault_sink(struct device *d, const struct nidus_fault *fault)
 {
     assert_ptr_equal(d, &dev);
     last = *fault;
+    if (sunk < 4)
+        addresses[sunk] = fault->addr;
     sunk++;
 }
 
@@ -197,6 +200,44 @@ static void test_no_record(void **state)
     iommu_poll();
     assert_int_equal(sunk, 0);
     assert_int_equal(host_log_lines(), 0);
+}
+
+/* The oldest record is the one that FRI names (7.2.1), and the last one is followed by the first. */
+static void test_records_in_order(void **state)
+{
+    (void)state;
+    fake_set64(REG_CAP, fake_get64(REG_CAP) | 3ULL << 40);
+    start(IOMMU_ERRATA_OFF, 52);
+    for (unsigned i = 0; i < 4; i++) {
+        fake_set64(FAKE_FRO + 16 * i, 0x1000 * (i + 1));
+        fake_set64(FAKE_FRO + 16 * i + 8, i == 1 ? 0 : 1ULL << 63 | 0x59ULL << 32 | DEVICE);
+    }
+    fake_set32(REG_FSTS, 2 | 2 << 8);
+    assert_false(iommu_poll());
+    assert_int_equal(sunk, 3);
+    assert_int_equal(addresses[0], 0x3000);
+    assert_int_equal(addresses[1], 0x4000);
+    assert_int_equal(addresses[2], 0x1000);
+    assert_int_equal(fake_get32(REG_FSTS) & 2, 0);
+}
+
+/* 11.4.7.6: a record has no bits above the widest second stage; an IOVA of a first stage's upper half gets them back, by its width. */
+static void test_sign_of_an_address(void **state)
+{
+    static const struct { unsigned levels; uint64_t recorded, told; } rows[] = {
+        { 4, 0x0000800000001000, 0xffff800000001000 }, { 4, 0x00007ffffffff000, 0x00007ffffffff000 },
+        { 5, 0x0100000000001000, 0xff00000000001000 }, { 5, 0x0000800000001000, 0x0000800000001000 },
+    };
+    for (unsigned i = 0; i < 4; i++) {
+        start(IOMMU_ERRATA_OFF, 52);
+        attach_nested(0, rows[i].levels);
+        fault(rows[i].recorded, 0x71, true);
+        assert_int_equal(last.addr, rows[i].told);
+        fault(rows[i].recorded, 0x80, true); /* not canonical: nobody knows */
+        assert_int_equal(last.addr, rows[i].recorded);
+        teardown(state);
+        setup(state);
+    }
 }
 
 /* Each overflow reaches each owner; its line is one of the few that the unit has in a second. */
@@ -391,7 +432,7 @@ static void test_tables_that_are_no_ram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_pasid), T(test_access), T(test_unknown_reason), T(test_no_record), T(test_overflow_storm), T(test_unusable_unit),
+        T(test_pasid), T(test_access), T(test_unknown_reason), T(test_no_record), T(test_records_in_order), T(test_sign_of_an_address), T(test_overflow_storm), T(test_unusable_unit),
         T(test_blocked_device), T(test_second_stage), T(test_reserved_bits), T(test_no_reserved_bits), T(test_read_only),
         T(test_large_leaves), T(test_accessed_and_dirty), T(test_tables_elsewhere), T(test_tables_in_each_region),
         T(test_tables_that_are_no_ram),
