@@ -377,6 +377,34 @@ static void test_second_stage_under_a_first(void **state)
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), 1);
 }
 
+/* How often the queue performed it. */
+static unsigned times(struct qi_descriptor d)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < fake.dones; i++)
+        n += !memcmp(&fake.done[i], &d, sizeof d);
+    return n;
+}
+
+/* Whatever the entry says instead, and however it gets there: the device forgets what it had, behind the IOTLB. */
+static void test_replaced_table(void **state)
+{
+    (void)state;
+    struct first_stage other_first;
+    start_nested();
+    other_first = (struct first_stage){ .parent = &domain, .pgtbl = 0x456000, .levels = 4 };
+    assert_int_equal(engine_first_stage_init(&other_first, &dev), 0);
+    struct first_stage *const to[] = { &other_first, NULL, &first };
+    for (unsigned i = 0; i < 3; i++) {
+        fake_forget();
+        assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, to[i]), 0);
+        assert_int_equal(times(qi_device_tlb(to_dev, 0, QI_ALL)), 1);
+        assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), (int)fake.dones - 1);
+        assert_true(ats_is_on(DEVICE));
+    }
+    engine_first_stage_fini(&other_first);
+}
+
 static void test_second_stage_alone(void **state)
 {
     (void)state;
@@ -456,15 +484,6 @@ static void is_shut_out(struct device *d, uint16_t source_id)
     assert_true(fake_found(qi_context_device(source_id)) >= 0);
     assert_true(fake_found(qi_iotlb_global()) > fake_found(qi_pasid_global()));
     assert_true(fake_found(qi_pasid_global()) > fake_found(qi_context_device(source_id)));
-}
-
-/* How often the queue performed it. */
-static unsigned times(struct qi_descriptor d)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < fake.dones; i++)
-        n += !memcmp(&fake.done[i], &d, sizeof d);
-    return n;
 }
 
 /* It is named and shut out, its guest told; the request happens for everybody else, and no page that it takes away is reached again. */
@@ -600,7 +619,7 @@ int main(void)
         T(test_sidp_overrides_satc), T(test_trust_says_what_is_given_up), T(test_trust_needs_a_port), T(test_unit_without_device_tlbs),
         T(test_device_without_ats), T(test_device_that_needs_ats), T(test_device_that_needs_ats_by_sidp), T(test_sidp_forbids_nested),
         T(test_sidp_forbids_snooping_walks), T(test_sidp_forbids_snooping_pages), T(test_order_of_on_and_off),
-        T(test_first_stage_ranges), T(test_second_stage_under_a_first), T(test_second_stage_alone), T(test_unit_without_throttling),
+        T(test_first_stage_ranges), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
         T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),
