@@ -2,8 +2,8 @@
 /* What comes by itself: faults as events, and pages that a device asks for.  The guest waits for them, and nidus for the unit's interrupts. */
 #include <string.h>
 
-#include "guests/dma-check/check.h"
 #include "guests/dma-check/steps.h"
+#include "guests/runtime/check.h"
 #include "guests/runtime/clock.h"
 #include "guests/runtime/fault.h"
 
