@@ -133,6 +133,10 @@ static void command(uint32_t value)
 static uint64_t read(void *context, uint32_t offset, unsigned bytes)
 {
     (void)context;
+    if (offset == REG_IQH && fake.lags && fake_get64(REG_IQH)) {
+        fake.lags--;
+        return fake_get64(REG_IQH) - sizeof(struct qi_descriptor);
+    }
     return bytes == 8 ? fake_get64(offset) : fake_get32(offset);
 }
 

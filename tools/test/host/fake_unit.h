@@ -30,6 +30,7 @@ struct fake_unit {
     unsigned unanswered;        /* how often that happened */
     bool nameless;              /* … and ITESID is 0 */
     bool refetches;             /* … and the aborted wait is fetched once more */
+    unsigned lags;              /* so many reads of IQH show it one descriptor behind */
     unsigned drains;            /* waits with PD=1 */
     uint32_t pmen_at_te_off;    /* PMEN when TE went off */
     bool pmen_stuck, prs_stuck; /* PMEN, PRS stay as they are */

@@ -487,12 +487,13 @@ static void is_shut_out(struct device *d, uint16_t source_id)
 }
 
 /* It is named and shut out, its guest told; the request happens for everybody else, and no page that it takes away is reached again. */
-static void unanswered(bool refetches)
+static void unanswered(bool refetches, unsigned lags)
 {
     const struct qi_device to_other = { .source_id = OTHER, .physical = OTHER };
     start_two();
     fake.deaf[0] = DEVICE;
     fake.refetches = refetches;
+    fake.lags = lags;
     assert_int_equal(engine_domain_unmap(&domain, 0, 2 * MB), 0);
     assert_int_equal(fake.unanswered, 1);
     is_shut_out(&dev, DEVICE);
@@ -520,8 +521,15 @@ static void unanswered(bool refetches)
     assert_false(ats_is_on(DEVICE));
 }
 
-static void test_device_that_does_not_answer(void **state) { (void)state, unanswered(false); }
-static void test_aborted_wait_that_is_fetched_again(void **state) { (void)state, unanswered(true); }
+static void test_device_that_does_not_answer(void **state) { (void)state, unanswered(false, 0); }
+static void test_aborted_wait_that_is_fetched_again(void **state) { (void)state, unanswered(true, 0); }
+/* The request is made again when the unit has fetched all of it, not before. */
+static void test_unit_that_fetches_late(void **state)
+{
+    (void)state;
+    unanswered(false, 3);
+    assert_int_equal(fake.lags, 0);
+}
 
 /* The last of the request is repeated as well. */
 static void test_answer_behind_one_that_is_missing(void **state)
@@ -620,7 +628,7 @@ int main(void)
         T(test_device_without_ats), T(test_device_that_needs_ats), T(test_device_that_needs_ats_by_sidp), T(test_sidp_forbids_nested),
         T(test_sidp_forbids_snooping_walks), T(test_sidp_forbids_snooping_pages), T(test_order_of_on_and_off),
         T(test_first_stage_ranges), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_second_stage_alone), T(test_unit_without_throttling),
-        T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again),
+        T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again), T(test_unit_that_fetches_late),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
         T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),
     };
