@@ -15,7 +15,7 @@ def cpu_check(name="a", **keys):
 def on_model(name, model, *expect, **more):
     """A boot of one of Bochs's processors."""
     return Scenario("vmx-" + name, rig=bochs.Bochs, machine={"model": model}, conf=cpu_check(), guests=("cpu-check",), forbid=NO_FAILURE,
-                    ending="running", timeout=180, expect=[*expect, bochs.ENDS], **more)
+                    ending="running", timeout=240, expect=[*expect, bochs.ENDS], **more)
 
 
 def runs(model):
@@ -29,7 +29,7 @@ def lacks(name, model, reason, **more):
 
 def both(name, guests, expect, **more):
     return Scenario("cpu-" + name, both=True, conf="[system]\nat-end = poweroff\n" + "".join(guests), guests=("cpu-check", "dma-check"),
-                    expect=expect, forbid=NO_FAILURE, timeout=120, **more)
+                    expect=expect, forbid=NO_FAILURE, timeout=240, **more)
 
 
 # How a guest ends, and what nidus says then.
