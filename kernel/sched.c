@@ -6,6 +6,8 @@
  * interrupts off, it owes, and pays with later turns.  Its own timer interrupts it in its slice; those of guests that halted are
  * looked at between slices, so that no guest can cut another's short.
  */
+#include <stddef.h>
+
 #include "kernel/cpu.h"
 #include "kernel/events.h"
 #include "kernel/guest.h"
@@ -36,7 +38,8 @@ static void run_slice(struct guest *g)
     uint64_t start = rdtsc(), end = start + tsc_of_ns(SLICE_NS), deadline = 0;
     interrupts_take();          /* a tick of the slice before must not end this one */
     xstate_load(&g->xstate);
-    guest_cpu->load(g->vcpu);
+    if (guest_cpu->load != NULL)
+        guest_cpu->load(g->vcpu);
     do {
         if (exit.kind == VCPU_EXIT_INTERRUPT || deadline != g->apic.deadline) {
             guest_apic_poll(&g->apic);

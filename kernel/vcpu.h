@@ -83,10 +83,10 @@ struct vcpu_ops {
     /* Leaves of the second stage above 4 KiB: STAGE2_2M, STAGE2_1G.  After cpu_init. */
     unsigned (*page_sizes)(void);
     /* A CPU in 64-bit mode, everything that start does not give as in kernel/abi/nidus.h.  Its general registers, but for RSP, are
-     * guest->gpr.  NULL: no memory, or no room. */
+     * guest->gpr.  NULL: no memory. */
     struct vcpu *(*create)(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start);
     void (*destroy)(struct vcpu *vcpu);
-    /* Makes the processor hold it: all that follows is for the CPU that was loaded last. */
+    /* Makes the processor hold it: all that follows is for the CPU that was loaded last.  NULL: enter does it all. */
     void (*load)(struct vcpu *vcpu);
     /* Runs until something is to be done. */
     void (*enter)(struct vcpu *vcpu, struct vcpu_exit *exit);
@@ -120,7 +120,7 @@ const struct vcpu_ops *vcpu_select(const char **reason);
 /* What vcpu_gpr.h's macros overwrite, but for RAX, RDI, RSI and RDX; RBP, RBX and R12 are kept. */
 #define VCPU_ENTER_CLOBBERS "rcx", "r8", "r9", "r10", "r11", "r13", "r14", "r15", "cc", "memory"
 
-/* Words for an exit. */
+/* Words for an exit, or for what the processor lacks. */
 const char *vcpu_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* An exception of a guest that has no IDT: CRASH, with what happened.  address: of a page fault. */
 void vcpu_exception(struct vcpu_exit *exit, unsigned vector, uint64_t error, uint64_t address);

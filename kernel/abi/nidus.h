@@ -5,8 +5,9 @@
  * A guest starts in 64-bit mode at its ELF entry point, interrupts off, RDI = GPA of its guest-info page.
  * Its memory begins at GPA 0.  nidus puts the info page and the first page tables, which map the low 4 GiB
  * one to one except page 0, below NIDUS_GUEST_IMAGE_MIN; they are ordinary guest memory from then on.
- * RSP is not valid.  GDT: 64-bit code 0x08, data 0x10.  There is no IDT: an exception before the guest has
- * loaded one stops it with a report.
+ * RSP is not valid, all else as after power-on.  GDT: 64-bit code 0x08, data 0x10.  There is no IDT: an exception before the guest has
+ * loaded one stops it with a report.  The local APIC is in x2APIC mode.  HLT waits for an interrupt; with interrupts off it gives the CPU
+ * away until the next tick.
  *
  * A call is VMMCALL or VMCALL (guest_info.call says which) at CPL 0, else -EPERM: RAX = number, RDI = GPA of the payload,
  * RSI = device id where the call is about a device.  Only RAX changes: 0 or a negative errno.

@@ -28,7 +28,6 @@ struct vcpu {
     struct vmcb *vmcb;
     uint64_t phys;              /* of vmcb */
     struct guest *guest;
-    unsigned slot;              /* ASID - 1 */
     uint64_t v_intr;            /* without V_TPR */
     const uint8_t *code;        /* without next RIP: where the page of the last instruction that was read is, its address and CR3 */
     uint64_t code_page, code_cr3;
@@ -53,7 +52,6 @@ _Static_assert(sizeof(struct svm_pages) == PAGE_SIZE << 3, "eight pages");
 
 static struct svm_pages *pages;
 static uint64_t host_phys;      /* of pages->host */
-static struct vcpu *vcpus[BOOT_MAX_GUESTS];
 static bool have_next_rip;
 
 /* Two bits for each MSR, read then write; three ranges of 2000h, APM 2 section 15.11. */
@@ -143,32 +141,27 @@ static void set_start(struct vmcb *c, const struct vcpu_start *start)
 
 static struct vcpu *create(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start)
 {
-    unsigned slot = 0;
-    while (slot < BOOT_MAX_GUESTS && vcpus[slot] != NULL)
-        slot++;
-    uint8_t *two_pages = slot < BOOT_MAX_GUESTS ? platform_pages_alloc(NULL, 1) : NULL;
+    uint8_t *two_pages = platform_pages_alloc(NULL, 1);
     if (two_pages == NULL)
         return NULL;
     struct vcpu *v = (struct vcpu *)(two_pages + PAGE_SIZE);
-    *v = (struct vcpu){ .vmcb = (struct vmcb *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .slot = slot, .code_page = NO_PAGE };
+    *v = (struct vcpu){ .vmcb = (struct vmcb *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .code_page = NO_PAGE };
 
     struct vmcb *c = v->vmcb;
     set_intercepts(c);
     set_start(c, start);
     c->iopm_base = platform_phys(pages->io_permissions);
     c->msrpm_base = platform_phys(pages->msr_permissions);
-    c->asid = slot + 1;         /* 0 is nidus */
+    c->asid = (uint32_t)(guest - guests + 1); /* 0 is nidus */
     c->tlb_control = TLB_FLUSH_ALL; /* at the first entry: a former guest may have had this ASID */
     v->v_intr = V_INTR_MASKING;
     c->np_control = NP_ENABLE;
     c->n_cr3 = platform_phys(memory->root);
-    vcpus[slot] = v;
     return v;
 }
 
 static void destroy(struct vcpu *v)
 {
-    vcpus[v->slot] = NULL;
     void *two_pages = v->vmcb;
     memset(two_pages, 0, PAGE_SIZE << 1);
     platform_pages_free(NULL, two_pages, 1);
@@ -399,12 +392,6 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
     decode(v, exit);
 }
 
-/* Nothing: VMRUN, VMLOAD and kernel/xstate.c load it all. */
-static void load(struct vcpu *v)
-{
-    (void)v;
-}
-
 static void skip(struct vcpu *v, unsigned length)
 {
     v->vmcb->rip += length;
@@ -454,7 +441,6 @@ const struct vcpu_ops svm_ops = {
     .page_sizes = page_sizes,
     .create = create,
     .destroy = destroy,
-    .load = load,
     .enter = enter,
     .get = get,
     .set = set,

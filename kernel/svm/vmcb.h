@@ -41,7 +41,6 @@
 #define INTERCEPT_CLGI        (1u << 5)
 #define INTERCEPT_SKINIT      (1u << 6)
 #define INTERCEPT_RDTSCP      (1u << 7)
-#define INTERCEPT_ICEBP       (1u << 8)
 #define INTERCEPT_WBINVD      (1u << 9)
 #define INTERCEPT_MONITOR     (1u << 10)
 #define INTERCEPT_MWAIT       (1u << 11)

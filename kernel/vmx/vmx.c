@@ -22,6 +22,7 @@
 #define CPUID_HAS_VMX   (1u << 5) /* 1 ECX */
 #define CR4_VMXE        (1ull << 13)
 #define CR0_CACHE       (CR0_CD | CR0_NW)
+#define CR0_OWNED       (CR0_NE | CR0_CACHE)
 #define DR6_CAUSES      0xe00full /* B3:B0, BD, BS, BT */
 #define DR7_GD          (1ull << 13)
 #define VECTOR_NMI      2u
@@ -37,7 +38,7 @@ struct vcpu {
     uint32_t *vmcs;
     uint64_t phys;              /* of vmcs */
     struct guest *guest;
-    unsigned slot;              /* VPID - 1 */
+    uint16_t vpid;              /* one for each place in guests[]; 0 is nidus */
     bool launched, window;      /* window: it leaves as soon as it can take an interrupt */
     uint64_t msr[SWITCHED_MSRS], cr2, dr6;
 };
@@ -114,7 +115,6 @@ struct vmx_pages {
 };
 
 static struct vmx_pages *pages;
-static struct vcpu *vcpus[BOOT_MAX_GUESTS];
 static struct vcpu *loaded;     /* whose VMCS is current, and whose MSRs the processor holds */
 static uint32_t revision, control_values[CONTROLS];
 static uint64_t ept_vpid;
@@ -130,14 +130,8 @@ static void allow_msr(uint32_t msr, bool write)
         read[0x800] &= ~bit;
 }
 
-__attribute__((format(printf, 2, 3)))
-static bool lacks(const char **reason, const char *format, ...)
+static bool lacks(const char **reason, const char *text)
 {
-    static char text[100];
-    va_list arguments;
-    va_start(arguments, format);
-    format_text_v(text, sizeof(text), format, arguments);
-    va_end(arguments);
     *reason = text;
     return false;
 }
@@ -156,9 +150,9 @@ static bool choose_controls(const char **reason)
         bool may = msr >> 32 & bit;
         control_values[c] |= (uint32_t)msr | (may && control_bits[i].want != MUST_NOT ? bit : 0);
         if (control_bits[i].want == MUST_NOT && (msr & bit))
-            return lacks(reason, "the processor's VMX cannot go without %s", control_bits[i].name);
+            return lacks(reason, vcpu_text("the processor's VMX cannot go without %s", control_bits[i].name));
         if (control_bits[i].want == MUST && !may)
-            return lacks(reason, "the processor's VMX has no %s", control_bits[i].name);
+            return lacks(reason, vcpu_text("the processor's VMX has no %s", control_bits[i].name));
     }
     return true;
 }
@@ -167,7 +161,7 @@ static bool probe(const char **reason)
 {
     uint64_t feature = rdmsr(MSR_FEATURE_CONTROL), basic = rdmsr(MSR_VMX_BASIC);
     if ((feature & FEATURE_LOCK) && !(feature & FEATURE_VMX))
-        return lacks(reason, "firmware has locked VMX off (IA32_FEATURE_CONTROL 0x%llx)", (unsigned long long)feature);
+        return lacks(reason, vcpu_text("firmware has locked VMX off (IA32_FEATURE_CONTROL 0x%llx)", (unsigned long long)feature));
     if (!(basic & BASIC_TRUE_CONTROLS))
         return lacks(reason, "the processor's VMX has no true controls (IA32_VMX_BASIC bit 55)");
     if ((basic & BASIC_32_BIT) || BASIC_TYPE(basic) != EPT_POINTER_WB)
@@ -179,7 +173,7 @@ static bool probe(const char **reason)
     ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
     for (unsigned i = 0; i < sizeof(ept_bits) / sizeof(ept_bits[0]); i++)
         if (!(ept_vpid >> ept_bits[i].bit & 1))
-            return lacks(reason, "the processor's VMX has no %s", ept_bits[i].name);
+            return lacks(reason, vcpu_text("the processor's VMX has no %s", ept_bits[i].name));
     return true;
 }
 
@@ -218,7 +212,7 @@ static unsigned page_sizes(void)
 
 static void flush_linear(const struct vcpu *v)
 {
-    INVALIDATE("invvpid", v->slot + 1);
+    INVALIDATE("invvpid", v->vpid);
 }
 
 void vmcs_write_failed(enum vmcs_field field)
@@ -248,7 +242,7 @@ static const struct {
     { VMCS_SYSENTER_CS, 0 }, { VMCS_SYSENTER_ESP, 0 }, { VMCS_SYSENTER_EIP, 0 },
     { VMCS_DR7, VCPU_START_DR7 }, { VMCS_RFLAGS, VCPU_START_RFLAGS }, { VMCS_RSP, 0 },
     /* CR0: NE is 1 whatever a guest writes (A.7), and no entry or exit switches CD and NW: they stay nidus's. */
-    { VMCS_CR0_MASK, CR0_NE | CR0_CACHE }, { VMCS_CR0_SHADOW, VCPU_START_CR0 }, { VMCS_CR0, VCPU_START_CR0 },
+    { VMCS_CR0_MASK, CR0_OWNED }, { VMCS_CR0_SHADOW, VCPU_START_CR0 }, { VMCS_CR0, VCPU_START_CR0 },
     { VMCS_CR4_MASK, ~0ull }, { VMCS_CR4_SHADOW, VCPU_START_CR4 }, { VMCS_CR4, VCPU_START_CR4 | CR4_VMXE },
     { VMCS_HOST_CS, SELECTOR_CODE }, { VMCS_HOST_SS, SELECTOR_DATA }, { VMCS_HOST_DS, SELECTOR_DATA }, { VMCS_HOST_ES, SELECTOR_DATA },
     { VMCS_HOST_FS, 0 }, { VMCS_HOST_GS, 0 }, { VMCS_HOST_TR, SELECTOR_TSS }, { VMCS_HOST_FS_BASE, 0 }, { VMCS_HOST_GS_BASE, 0 },
@@ -265,7 +259,7 @@ static void set_up(struct vcpu *v, struct stage2 *memory, const struct vcpu_star
     uint64_t ept = platform_phys(memory->root) | EPT_POINTER_WB | EPT_POINTER_LEVELS(memory->levels) |
                    (ept_vpid & EPT_VPID_DIRTY ? EPT_POINTER_DIRTY : 0);
     vmcs_write(VMCS_EPT_POINTER, ept);
-    vmcs_write(VMCS_VPID, v->slot + 1);     /* 0 is nidus */
+    vmcs_write(VMCS_VPID, v->vpid);
     INVALIDATE("invept", ept);
     flush_linear(v);
     vmcs_write(VMCS_MSR_BITMAP, platform_phys(pages->msr_bitmap));
@@ -309,19 +303,15 @@ static void load(struct vcpu *v)
 
 static struct vcpu *create(struct guest *guest, struct stage2 *memory, const struct vcpu_start *start)
 {
-    unsigned slot = 0;
-    while (slot < BOOT_MAX_GUESTS && vcpus[slot] != NULL)
-        slot++;
-    uint8_t *two_pages = slot < BOOT_MAX_GUESTS ? platform_pages_alloc(NULL, 1) : NULL;
+    uint8_t *two_pages = platform_pages_alloc(NULL, 1);
     if (two_pages == NULL)
         return NULL;
     struct vcpu *v = (struct vcpu *)(two_pages + PAGE_SIZE);
-    *v = (struct vcpu){ .vmcs = (uint32_t *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .slot = slot, .dr6 = VCPU_START_DR6 };
+    *v = (struct vcpu){ .vmcs = (uint32_t *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .vpid = (uint16_t)(guest - guests + 1), .dr6 = VCPU_START_DR6 };
     v->vmcs[0] = revision;
     __asm__ volatile("vmclear %0" : : "m"(v->phys) : "cc", "memory");
     load(v);
     set_up(v, memory, start);
-    vcpus[slot] = v;
     return v;
 }
 
@@ -330,50 +320,36 @@ static void destroy(struct vcpu *v)
     if (loaded == v)
         loaded = NULL;
     __asm__ volatile("vmclear %0" : : "m"(v->phys) : "cc", "memory");
-    vcpus[v->slot] = NULL;
     void *two_pages = v->vmcs;
     memset(two_pages, 0, PAGE_SIZE << 1);
     platform_pages_free(NULL, two_pages, 1);
 }
 
+/* Where a register is; 0: in guest->gpr[], or get() knows. */
+static const uint16_t places[VCPU_REGISTERS] = {
+    [VCPU_RSP] = VMCS_RSP, [VCPU_RIP] = VMCS_RIP, [VCPU_RFLAGS] = VMCS_RFLAGS, [VCPU_CR0] = VMCS_CR0_SHADOW, [VCPU_CR3] = VMCS_CR3,
+    [VCPU_CR4] = VMCS_CR4_SHADOW, [VCPU_EFER] = VMCS_EFER,
+};
+
 static uint64_t get(struct vcpu *v, enum vcpu_register r)
 {
-    switch (r) {
-    case VCPU_RSP:
-        return vmcs_read(VMCS_RSP);
-    case VCPU_RIP:
-        return vmcs_read(VMCS_RIP);
-    case VCPU_RFLAGS:
-        return vmcs_read(VMCS_RFLAGS);
-    case VCPU_CR0:
-        return (vmcs_read(VMCS_CR0) & ~(CR0_NE | CR0_CACHE)) | (vmcs_read(VMCS_CR0_SHADOW) & (CR0_NE | CR0_CACHE));
-    case VCPU_CR2:
-        return read_cr2();
-    case VCPU_CR3:
-        return vmcs_read(VMCS_CR3);
-    case VCPU_CR4:
-        return vmcs_read(VMCS_CR4_SHADOW);
-    case VCPU_EFER:
-        return vmcs_read(VMCS_EFER);
-    case VCPU_CODE_BASE:
-        return vmcs_read(VMCS_CS_RIGHTS) & RIGHTS_LONG ? 0 : vmcs_read(VMCS_CS_BASE);
-    case VCPU_CPL:
+    if (r == VCPU_CPL)
         return RIGHTS_DPL(vmcs_read(VMCS_SS_RIGHTS));
-    default:
-        return v->guest->gpr[r];
-    }
+    if (r == VCPU_CR2)
+        return read_cr2();
+    if (r == VCPU_CODE_BASE)
+        return vmcs_read(VMCS_CS_RIGHTS) & RIGHTS_LONG ? 0 : vmcs_read(VMCS_CS_BASE);
+    if (r == VCPU_CR0)
+        return (vmcs_read(VMCS_CR0) & ~CR0_OWNED) | (vmcs_read(VMCS_CR0_SHADOW) & CR0_OWNED);
+    return places[r] != 0 ? vmcs_read(places[r]) : v->guest->gpr[r % VCPU_GPRS];
 }
 
 static void set(struct vcpu *v, enum vcpu_register r, uint64_t value)
 {
-    static const uint16_t fields[VCPU_REGISTERS] = {
-        [VCPU_RSP] = VMCS_RSP, [VCPU_CR0] = VMCS_CR0_SHADOW, [VCPU_CR4] = VMCS_CR4_SHADOW, [VCPU_EFER] = VMCS_EFER,
-    };
-    if (fields[r] == 0) {
+    if (places[r] == 0)
         v->guest->gpr[r % VCPU_GPRS] = value;
-        return;
-    }
-    vmcs_write(fields[r], value);
+    else
+        vmcs_write(places[r], value);
     if (r == VCPU_CR4)
         vmcs_write(VMCS_CR4, value | CR4_VMXE);
     if (r == VCPU_CR0)

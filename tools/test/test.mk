@@ -53,10 +53,10 @@ test-abi: $(HOST_DIR)/abi-check
 
 test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
 	$(Q)$(TEST) host coverage property dmar
-test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot mutants threeway
 
-test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
+test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) host coverage property dmar abi qemu boot mutants threeway
 
 # The long runs: hours.

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# dirty.efi: leaves VT-d and devices running, then starts nidus.efi.
+# UEFI programs that start nidus.efi on a machine in some state: dirty.efi leaves VT-d and devices running, locked.efi locks VMX off.
 
-DIRTY_OBJ := $(B)/test/dirty/dirty.o $(patsubst %,$(B)/boot/%.o,efi memory_map text libc/libc)
+DIRTY_COMMON := $(B)/test/dirty/start_nidus.o $(patsubst %,$(B)/boot/%.o,efi memory_map text libc/libc)
 
-$(B)/test/dirty/dirty.o: tools/test/dirty/dirty.c | $(B)/inih.stamp
+$(B)/test/dirty/%.o: tools/test/dirty/%.c | $(B)/inih.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC_TARGET) $(EFI_CFLAGS) -c -o $@ $<
 
-$(B)/dirty.efi: $(DIRTY_OBJ)
+$(B)/dirty.efi $(B)/locked.efi: $(B)/%.efi: $(B)/test/dirty/%.o $(DIRTY_COMMON)
 	@echo '  EFI     $@'
 	$(Q)$(EFI_LINK)
 
--include $(B)/test/dirty/dirty.d
+-include $(wildcard $(B)/test/dirty/*.d)
