@@ -201,6 +201,14 @@ static int teardown(void **state)
     return 0;
 }
 
+static void the_calls_of_this_part(void **state)
+{
+    (void)state;
+    assert_true(iommu_handles(NIDUS_CALL_DESTROY) && iommu_handles(NIDUS_CALL_FAULT_READ) && iommu_handles(0x3bff));
+    assert_true(iommu_handles(NIDUS_CALL_EVENT_READ) && iommu_handles(NIDUS_CALL_EVENT_WRITE));
+    assert_false(iommu_handles(NIDUS_CALL_EVENT_WAIT) || iommu_handles(NIDUS_CALL_CONSOLE_WRITE) || iommu_handles(0x3c00));
+}
+
 /* Fault queues and HWPTs ------------------------------------------------------------------------------ */
 
 static void queue_flags_are_eopnotsupp(void **state)
@@ -1103,7 +1111,7 @@ static void without_queue_or_vdevice_there_are_no_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(queue_flags_are_eopnotsupp), T(a_queue_has_the_lowest_free_channel), T(nidus_more_than_63_channels_are_enomem),
+        T(the_calls_of_this_part), T(queue_flags_are_eopnotsupp), T(a_queue_has_the_lowest_free_channel), T(nidus_more_than_63_channels_are_enomem),
         T(a_queue_that_cannot_be_made_leaves_nothing), T(a_bad_fault_id_is_enoent_and_the_hwpt_is_gone),
         T(without_the_flag_fault_id_is_not_looked_at), T(other_errors_come_before_a_bad_fault_id), T(a_queue_in_use_is_not_destroyed),
         T(requests_are_on_while_an_attachment_has_a_queue), T(a_device_without_page_requests_keeps_what_it_had),
