@@ -11,12 +11,10 @@
 bool iommu_assign(struct iommu_context *context, uint16_t segment, uint16_t bdf, const struct iommu_device_policy *policy, uint32_t *id,
                   char reason[160])
 {
-    struct assigned *a = platform_alloc(context->guest, sizeof(*a));
+    struct assigned *a = object_create(context, sizeof(*a), OBJECT_DEVICE);
 
-    if (a == NULL || object_add(context, &a->object, OBJECT_DEVICE) != 0) {
+    if (a == NULL) {
         platform_format(reason, 160, "no memory, or too many objects");
-        if (a != NULL)
-            platform_free(context->guest, a, sizeof(*a));
         return false;
     }
     a->object.users = 1;
@@ -244,7 +242,8 @@ int call_attach(struct call *call)
     pt = object_find(call->context, attach->pt_id);
     if (pt == NULL)
         return -NIDUS_ENOENT;
-    if (pt->type == OBJECT_DEVICE || !pasid_rule(a, pasid, pt)) /* an IOAS's HWPT is not made for PASIDs */
+    if ((pt->type != OBJECT_IOAS && pt->type != OBJECT_PAGING && pt->type != OBJECT_NESTED) ||
+        !pasid_rule(a, pasid, pt)) /* an IOAS's HWPT is not made for PASIDs */
         return -NIDUS_EINVAL;
     if (pt->type == OBJECT_IOAS)
         error = attach_ioas(call->context, a, (struct ioas *)pt, &attach->pt_id);

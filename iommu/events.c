@@ -3,22 +3,29 @@
 #include "iommu/iommu.h"
 #include "iommu/objects.h"
 
-int channel_open(struct iommu_context *c, struct channel *channel, const struct channel_kind *kind)
+void *channel_create(struct iommu_context *c, size_t size, const struct channel_kind *kind)
 {
+    struct channel *channel;
     unsigned number = 1;
-    int error;
 
     while (number < CHANNELS && c->channel[number] != NULL)
         number++;
-    if (number == CHANNELS)
-        return -NIDUS_ENOMEM;
-    error = object_add(c, &channel->object, kind->type);
-    if (error != 0)
-        return error;
+    channel = number < CHANNELS ? object_create(c, size, kind->type) : NULL;
+    if (channel == NULL)
+        return NULL;
     channel->number = number;
     channel->kind = kind;
     c->channel[number] = channel;
-    return 0;
+    return channel;
+}
+
+void channel_destroy(struct iommu_context *c, struct channel *channel, size_t size)
+{
+    platform_lock(&c->event_lock);
+    channel_ready(c, channel, false);
+    c->channel[channel->number] = NULL;
+    platform_unlock(&c->event_lock);
+    platform_free(c->guest, channel, size);
 }
 
 uint64_t iommu_channels(const struct iommu_context *c)
@@ -33,14 +40,6 @@ uint64_t iommu_channels(const struct iommu_context *c)
 uint64_t iommu_ready(const struct iommu_context *c)
 {
     return c->ready;
-}
-
-void channel_close(struct iommu_context *c, struct channel *channel)
-{
-    platform_lock(&c->event_lock);
-    channel_ready(c, channel, false);
-    c->channel[channel->number] = NULL;
-    platform_unlock(&c->event_lock);
 }
 
 void channel_ready(struct iommu_context *c, const struct channel *channel, bool ready)

@@ -231,12 +231,6 @@ uint64_t iommu_overdue(struct iommu_context *c)
 
 /* Calls ---------------------------------------------------------------------------------------------- */
 
-void fault_queue_free(struct iommu_context *c, struct fault_queue *queue)
-{
-    channel_close(c, &queue->channel);
-    platform_free(c->guest, queue, sizeof(*queue));
-}
-
 /* Tells the guest's answer which group it means. */
 static uint32_t cookie(const struct page_request *group)
 {
@@ -360,20 +354,13 @@ static const struct channel_kind fault_queue_kind = { OBJECT_FAULT_QUEUE, read_g
 int call_fault_queue_alloc(struct call *call)
 {
     struct nidus_fault_alloc *alloc = &call->fault_alloc;
-    struct iommu_context *c = call->context;
     struct fault_queue *queue;
-    int error;
 
     if (alloc->flags != 0)
         return -NIDUS_EOPNOTSUPP;
-    queue = platform_alloc(c->guest, sizeof(*queue));
+    queue = channel_create(call->context, sizeof(*queue), &fault_queue_kind);
     if (queue == NULL)
         return -NIDUS_ENOMEM;
-    error = channel_open(c, &queue->channel, &fault_queue_kind);
-    if (error != 0) {
-        platform_free(c->guest, queue, sizeof(*queue));
-        return error;
-    }
     alloc->out_fault_id = queue->channel.object.id;
     alloc->out_fault_fd = queue->channel.number;
     call->answer = true;

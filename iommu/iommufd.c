@@ -34,6 +34,17 @@ int object_add(struct iommu_context *c, struct object *object, enum object_type 
     return -NIDUS_ENOMEM;
 }
 
+void *object_create(struct iommu_context *c, size_t size, enum object_type type)
+{
+    struct object *object = platform_alloc(c->guest, size);
+
+    if (object != NULL && object_add(c, object, type) != 0) {
+        platform_free(c->guest, object, size);
+        return NULL;
+    }
+    return object;
+}
+
 void object_destroy(struct iommu_context *c, struct object *object)
 {
     c->objects[object->id] = NULL;
@@ -42,7 +53,7 @@ void object_destroy(struct iommu_context *c, struct object *object)
     case OBJECT_IOAS:   ioas_free(c, (struct ioas *)object); break;
     case OBJECT_PAGING: paging_free(c, (struct paging *)object); break;
     case OBJECT_NESTED: nested_free(c, (struct nested *)object); break;
-    case OBJECT_FAULT_QUEUE: fault_queue_free(c, (struct fault_queue *)object); break;
+    case OBJECT_FAULT_QUEUE: channel_destroy(c, (struct channel *)object, sizeof(struct fault_queue)); break;
     case OBJECT_VIOMMU:  viommu_free(c, (struct viommu *)object); break;
     case OBJECT_VDEVICE: vdevice_free(c, (struct vdevice *)object); break;
     case OBJECT_VEVENTQ: veventq_free(c, (struct veventq *)object); break;

@@ -127,14 +127,12 @@ struct viommu {
     struct object object;
     struct paging *parent;
     const struct unit *unit;
-    struct vdevice *devices;
     struct veventq *faults;     /* NULL: its devices' faults are not queued */
 };
 
 struct vdevice {
     struct object object;
     struct viommu *viommu;
-    struct vdevice *next;       /* of the vIOMMU */
     struct assigned *device;
     uint32_t virt_id;
 };
@@ -196,6 +194,8 @@ struct object *object_find(const struct iommu_context *c, uint64_t id);
 struct object *object_get(const struct iommu_context *c, uint64_t id, enum object_type type);
 /* Gives it the lowest free id.  -ENOMEM: the guest has as many as it may. */
 int object_add(struct iommu_context *c, struct object *object, enum object_type type);
+/* A zeroed one of size bytes, whose first member is its struct object, with an id.  NULL: -ENOMEM. */
+void *object_create(struct iommu_context *c, size_t size, enum object_type type);
 /* Frees an object without users and drops its references. */
 void object_destroy(struct iommu_context *c, struct object *object);
 /* Is all of [gpa, gpa + size) RAM? */
@@ -217,14 +217,14 @@ void paging_free(struct iommu_context *c, struct paging *paging);
 void nested_free(struct iommu_context *c, struct nested *nested);
 
 /* events.c */
-/* Gives it an id and the lowest free number.  -ENOMEM: the guest has as many of one or the other as it may. */
-int channel_open(struct iommu_context *c, struct channel *channel, const struct channel_kind *kind);
-void channel_close(struct iommu_context *c, struct channel *channel);
+/* As object_create, with the lowest free number.  NULL: -ENOMEM. */
+void *channel_create(struct iommu_context *c, size_t size, const struct channel_kind *kind);
+/* Frees it; its id is gone. */
+void channel_destroy(struct iommu_context *c, struct channel *channel, size_t size);
 /* The event lock is held.  It has something to read, or not. */
 void channel_ready(struct iommu_context *c, const struct channel *channel, bool ready);
 
 /* fault_queue.c */
-void fault_queue_free(struct iommu_context *c, struct fault_queue *queue);
 /* The requests that came while the device was attached to hwpt with this PASID are answered "invalid". */
 void fault_queue_leave(struct iommu_context *c, struct assigned *a, uint32_t pasid, const struct object *hwpt);
 

@@ -11,7 +11,6 @@ int call_viommu_alloc(struct call *call)
     const struct assigned *device;
     struct paging *parent;
     struct viommu *v;
-    int error;
 
     if (alloc->flags != 0 || alloc->type == NIDUS_VIOMMU_TYPE_DEFAULT)
         return -NIDUS_EOPNOTSUPP;
@@ -27,15 +26,11 @@ int call_viommu_alloc(struct call *call)
         return -NIDUS_EINVAL;
     if (alloc->data_len != 0 || alloc->reserved != 0)
         return -NIDUS_EOPNOTSUPP;
-    v = platform_alloc(c->guest, sizeof(*v));
+    v = object_create(c, sizeof(*v), OBJECT_VIOMMU);
     if (v == NULL)
         return -NIDUS_ENOMEM;
-    *v = (struct viommu){ .parent = parent, .unit = device->device.unit };
-    error = object_add(c, &v->object, OBJECT_VIOMMU);
-    if (error != 0) {
-        platform_free(c->guest, v, sizeof(*v));
-        return error;
-    }
+    v->parent = parent;
+    v->unit = device->device.unit;
     parent->object.users++;
     alloc->out_viommu_id = v->object.id;
     call->answer = true;
@@ -50,13 +45,15 @@ void viommu_free(struct iommu_context *c, struct viommu *v)
 
 /* Devices --------------------------------------------------------------------------------------------- */
 
-static bool is_named(const struct viommu *v, uint64_t virt_id)
+static bool is_named(const struct iommu_context *c, const struct viommu *v, uint64_t virt_id)
 {
-    const struct vdevice *d = v->devices;
+    for (uint32_t id = 1; id < OBJECT_SLOTS; id++) {
+        const struct vdevice *d = (const struct vdevice *)object_get(c, id, OBJECT_VDEVICE);
 
-    while (d != NULL && d->virt_id != virt_id)
-        d = d->next;
-    return d != NULL;
+        if (d != NULL && d->viommu == v && d->virt_id == virt_id)
+            return true;
+    }
+    return false;
 }
 
 int call_vdevice_alloc(struct call *call)
@@ -66,7 +63,6 @@ int call_vdevice_alloc(struct call *call)
     struct viommu *v = (struct viommu *)object_get(c, alloc->viommu_id, OBJECT_VIOMMU);
     struct assigned *device = (struct assigned *)object_get(c, alloc->dev_id, OBJECT_DEVICE);
     struct vdevice *d;
-    int error;
 
     if (alloc->virt_id > UINT32_MAX)
         return -NIDUS_EINVAL;
@@ -74,19 +70,15 @@ int call_vdevice_alloc(struct call *call)
         return -NIDUS_ENOENT;
     if (device->device.unit != v->unit)
         return -NIDUS_EINVAL;
-    if (device->vdevice != NULL || is_named(v, alloc->virt_id))
+    if (device->vdevice != NULL || is_named(c, v, alloc->virt_id))
         return -NIDUS_EEXIST;
-    d = platform_alloc(c->guest, sizeof(*d));
+    d = object_create(c, sizeof(*d), OBJECT_VDEVICE);
     if (d == NULL)
         return -NIDUS_ENOMEM;
-    *d = (struct vdevice){ .viommu = v, .next = v->devices, .device = device, .virt_id = (uint32_t)alloc->virt_id };
-    error = object_add(c, &d->object, OBJECT_VDEVICE);
-    if (error != 0) {
-        platform_free(c->guest, d, sizeof(*d));
-        return error;
-    }
+    d->viommu = v;
+    d->device = device;
+    d->virt_id = (uint32_t)alloc->virt_id;
     v->object.users++;
-    v->devices = d;
     platform_lock(&c->event_lock);
     device->vdevice = d;
     platform_unlock(&c->event_lock);
@@ -97,14 +89,9 @@ int call_vdevice_alloc(struct call *call)
 
 void vdevice_free(struct iommu_context *c, struct vdevice *d)
 {
-    struct vdevice **link = &d->viommu->devices;
-
     platform_lock(&c->event_lock);
     d->device->vdevice = NULL;
     platform_unlock(&c->event_lock);
-    while (*link != d)
-        link = &(*link)->next;
-    *link = d->next;
     d->viommu->object.users--;
     platform_free(c->guest, d, sizeof(*d));
 }
@@ -113,18 +100,16 @@ void vdevice_free(struct iommu_context *c, struct vdevice *d)
 
 static const struct channel_kind veventq_kind = { OBJECT_VEVENTQ, fault_events_read, NULL };
 
-/* Without an id. */
 static struct veventq *veventq_create(struct iommu_context *c, unsigned depth)
 {
-    struct veventq *q = platform_alloc(c->guest, sizeof(*q));
+    struct fault_ring *ring = fault_ring_create(c, depth);
+    struct veventq *q = ring != NULL ? channel_create(c, sizeof(*q), &veventq_kind) : NULL;
 
-    if (q == NULL)
-        return NULL;
-    q->ring = fault_ring_create(c, depth);
-    if (q->ring != NULL)
-        return q;
-    platform_free(c->guest, q, sizeof(*q));
-    return NULL;
+    if (q != NULL)
+        q->ring = ring;
+    else if (ring != NULL)
+        fault_ring_free(c, ring);
+    return q;
 }
 
 int call_veventq_alloc(struct call *call)
@@ -133,7 +118,6 @@ int call_veventq_alloc(struct call *call)
     struct iommu_context *c = call->context;
     struct veventq *q;
     struct viommu *v;
-    int error;
 
     if (alloc->flags != 0 || alloc->reserved != 0 || alloc->type == NIDUS_VEVENTQ_TYPE_DEFAULT)
         return -NIDUS_EOPNOTSUPP;
@@ -149,12 +133,6 @@ int call_veventq_alloc(struct call *call)
     q = alloc->veventq_depth <= FAULT_RECORDS ? veventq_create(c, alloc->veventq_depth) : NULL;
     if (q == NULL)
         return -NIDUS_ENOMEM;
-    error = channel_open(c, &q->channel, &veventq_kind);
-    if (error != 0) {
-        fault_ring_free(c, q->ring);
-        platform_free(c->guest, q, sizeof(*q));
-        return error;
-    }
     q->viommu = v;
     v->object.users++;
     platform_lock(&c->event_lock);
@@ -172,7 +150,6 @@ void veventq_free(struct iommu_context *c, struct veventq *q)
     q->viommu->faults = NULL;
     platform_unlock(&c->event_lock);
     q->viommu->object.users--;
-    channel_close(c, &q->channel);
     fault_ring_free(c, q->ring);
-    platform_free(c->guest, q, sizeof(*q));
+    channel_destroy(c, &q->channel, sizeof(*q));
 }

@@ -11,6 +11,7 @@
 
 #include "drivers/lapic.h"
 #include "iommu/iommu.h"
+#include "kernel/cpu.h"
 #include "kernel/guest.h"
 #include "kernel/time.h"
 #include "kernel/trap.h"
@@ -62,7 +63,7 @@ void events_wake(struct guest *g)
     if (g->state != GUEST_WAITING)
         return;
     bool ready = g->iommu != NULL && (iommu_ready(g->iommu) & g->wait_channels) != 0;
-    if (ready || time_ns() >= g->wait_until)
+    if (ready || time_ns() >= g->wait_until || (g->waits && guest_apic_poll(&g->apic)))
         g->state = GUEST_RUNNING;
 }
 
@@ -72,7 +73,7 @@ uint64_t events_rest_ns(void)
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++) {
         if (guests[i].state == GUEST_WAITING && guests[i].wait_until < until)
             until = guests[i].wait_until;
-        if ((guests[i].state == GUEST_HALTED || silent) && now + SLICE_NS < until)
+        if (((guests[i].state == GUEST_HALTED && !guests[i].waits) || silent) && now + SLICE_NS < until)
             until = now + SLICE_NS;
     }
     return noted || until < now ? 0 : until - now;
@@ -91,6 +92,7 @@ int64_t events_wait(struct guest *g, struct nidus_event_wait *wait)
     if (ready == 0 && now < until) {
         g->wait_channels = wait->channels;
         g->wait_until = until;
+        g->waits = guest_cpu->get(g->vcpu, VCPU_RFLAGS) & RFLAGS_IF; /* it has its interrupt, and then makes the call again */
         g->state = GUEST_WAITING;
         return CALL_AGAIN;
     }

@@ -15,7 +15,7 @@ void events_init(void);
 void events_note(void);
 /* Looks at the units if one has said that there is something.  on_tick: and does what has become due. */
 void events_look(bool on_tick);
-/* Lets a guest go on that waits, if its time or what it waits for has come. */
+/* Lets a guest go on that waits, if its time or what it waits for has come, or an interrupt of its own. */
 void events_wake(struct guest *g);
 /* All guests wait: how long nothing is to be done, if no interrupt comes. */
 uint64_t events_rest_ns(void);

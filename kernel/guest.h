@@ -40,7 +40,7 @@ struct guest {
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
     int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */
-    bool waits;                 /* HALTED: for an interrupt */
+    bool waits;                 /* HALTED: for an interrupt; WAITING: it takes interrupts */
     unsigned device_count;
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
     /* kernel/guest.c keeps the frames behind ram here; see there */

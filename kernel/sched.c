@@ -37,6 +37,7 @@ static void run_slice(struct guest *g)
     struct vcpu_exit exit = { .kind = VCPU_EXIT_INTERRUPT };
     uint64_t start = rdtsc(), end = start + tsc_of_ns(SLICE_NS), deadline = 0;
     interrupts_take();          /* a tick of the slice before must not end this one */
+    events_look(false);
     xstate_load(&g->xstate);
     if (guest_cpu->load != NULL)
         guest_cpu->load(g->vcpu);
@@ -67,7 +68,7 @@ static void idle(void)
 {
     uint64_t rest = events_rest_ns(), ticks = tsc_of_ns(rest < IDLE_MAX_NS ? rest : IDLE_MAX_NS);
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
-        if (guests[i].state == GUEST_HALTED)
+        if (guests[i].state == GUEST_HALTED || (guests[i].state == GUEST_WAITING && guests[i].waits))
             ticks = until(&guests[i], rdtsc() + ticks);
     tick_arm(tsc_to_ns(ticks));
     interrupts_wait();

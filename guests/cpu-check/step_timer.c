@@ -79,6 +79,24 @@ static void halt_once(void)
     check(trap_count == 0, "HLT with interrupts off gives the CPU away and comes back");
 }
 
+/* Periods of 7 ms during an EVENT_WAIT of 60: were they taken at its end, there would be one. */
+static void waiting(void)
+{
+    struct nidus_event_wait wait = { .size = sizeof(wait), .timeout_ns = 60000000 };
+    uint64_t begin = rdtsc(), took;
+    int error;
+
+    trap_forget();
+    wrmsr(APIC_LVT_TIMER, LVT_PERIODIC | TIMER);
+    wrmsr(APIC_INITIAL, count_of(ticks_of_ms(7)));
+    interrupts_on();
+    error = nidus_call(NIDUS_CALL_EVENT_WAIT, &wait, 0);
+    interrupts_off();
+    took = rdtsc() - begin;
+    wrmsr(APIC_INITIAL, 0);
+    check(error == 0 && trap_count >= 3 && took >= ticks_of_ms(60), "EVENT_WAIT takes interrupts meanwhile, and lasts as long as it was to");
+}
+
 static void stopped(void)
 {
     trap_forget();
@@ -111,5 +129,6 @@ void step_timer(void)
     wrmsr(APIC_INITIAL, count_of(ticks_of_ms(7)));
     check(wait_for(3, true) && trap_log[2] == TIMER, "periodic: three interrupts");
     wrmsr(APIC_INITIAL, 0);
+    waiting();
     stopped();
 }

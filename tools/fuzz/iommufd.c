@@ -29,7 +29,7 @@
 #define RECENT       8u
 #define KNOWN        8u
 
-enum kind { DEVICE, IOAS, PAGING, PARENT, NESTED, KINDS };
+enum kind { DEVICE, IOAS, PAGING, PARENT, NESTED, QUEUE, VIOMMU, EVENTS, KINDS };
 
 static const uint8_t *input;
 static size_t left;
@@ -306,7 +306,7 @@ static void check_result(uint64_t nr, int64_t result)
 {
     static const int errors[] = {
         0, NIDUS_ENOENT, NIDUS_E2BIG, NIDUS_ENOMEM, NIDUS_EFAULT, NIDUS_EBUSY, NIDUS_EEXIST, NIDUS_EINVAL, NIDUS_ENOTTY, NIDUS_ENOSPC,
-        NIDUS_EOVERFLOW, NIDUS_EOPNOTSUPP, NIDUS_EADDRINUSE,
+        NIDUS_EOVERFLOW, NIDUS_EOPNOTSUPP, NIDUS_EADDRINUSE, NIDUS_ENODEV, NIDUS_ESPIPE,
     };
     for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
         if (result == -errors[i])
@@ -389,6 +389,10 @@ static void alloc_nested(struct guest_ *g)
     struct nidus_hwpt_alloc p = {
         .size = sizeof p, .flags = below(2) ? NIDUS_HWPT_ALLOC_PASID : 0, .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, PARENT), .data_type = 1, .data_len = sizeof s1, .data_uptr = 0x3000,
     };
+    if (below(4) == 0)
+        p.pt_id = some_id(g, VIOMMU);
+    if (below(2))
+        p.flags |= NIDUS_HWPT_FAULT_ID_VALID, p.fault_id = some_id(g, QUEUE);
     if (below(16) == 0)
         p.data_uptr = some_gpa();
     spoil(&s1, sizeof s1);
@@ -442,6 +446,51 @@ static void detach(struct guest_ *g)
             require_blocked_with(&m.device[i], p.flags & NIDUS_VFIO_DETACH_PASID ? p.pasid : 0);
 }
 
+static void alloc_for_events(struct guest_ *g)
+{
+    struct nidus_fault_alloc queue = { .size = sizeof queue };
+    struct nidus_viommu_alloc viommu = { .size = sizeof viommu, .type = NIDUS_VIOMMU_TYPE_VTD, .dev_id = some_id(g, DEVICE), .hwpt_id = some_id(g, PARENT) };
+    struct nidus_vdevice_alloc device = { .size = sizeof device, .viommu_id = some_id(g, VIOMMU), .dev_id = some_id(g, DEVICE), .virt_id = below(4) };
+    struct nidus_veventq_alloc events = { .size = sizeof events, .viommu_id = some_id(g, VIOMMU), .type = NIDUS_VEVENTQ_TYPE_VTD_FAULT, .veventq_depth = 4 };
+    switch (below(4)) {
+    case 0:
+        CALL(g, NIDUS_CALL_FAULT_QUEUE_ALLOC, queue, 0);
+        if (queue.out_fault_id)
+            learn(g, QUEUE, queue.out_fault_id);
+        break;
+    case 1:
+        CALL(g, NIDUS_CALL_VIOMMU_ALLOC, viommu, 0);
+        if (viommu.out_viommu_id)
+            learn(g, VIOMMU, viommu.out_viommu_id);
+        break;
+    case 2: CALL(g, NIDUS_CALL_VDEVICE_ALLOC, device, 0); break;
+    default:
+        CALL(g, NIDUS_CALL_VEVENTQ_ALLOC, events, 0);
+        if (events.out_veventq_id)
+            learn(g, EVENTS, events.out_veventq_id);
+        break;
+    }
+}
+
+static void events(struct guest_ *g)
+{
+    struct nidus_event_io io = { .size = sizeof io, .channel = (uint32_t)below(4), .data_uptr = 0x4000, .data_len = 40 * (uint32_t)below(8) };
+    uint32_t answer[2] = { some_id(g, DEVICE) * 32 + (uint32_t)below(4), (uint32_t)below(3) };
+    if (below(16) == 0)
+        io.data_uptr = some_gpa();
+    switch (below(4)) {
+    case 0: CALL(g, NIDUS_CALL_EVENT_READ, io, 0); break;
+    case 1:
+        io.data_len = sizeof answer;
+        platform_guest_write(g->host, io.data_uptr, answer, sizeof answer);
+        CALL(g, NIDUS_CALL_EVENT_WRITE, io, 0);
+        break;
+    default: alloc_for_events(g); break;
+    }
+    if (iommu_ready(g->context) & ~iommu_channels(g->context))
+        fails("something to read in a channel that there is not");
+}
+
 static void small_call(struct guest_ *g)
 {
     struct nidus_ioas_alloc alloc = { .size = sizeof alloc };
@@ -449,7 +498,7 @@ static void small_call(struct guest_ *g)
     struct nidus_hw_info info = { .size = sizeof info, .dev_id = some_id(g, DEVICE), .data_len = (uint32_t)below(64), .data_uptr = 0x3000 };
     struct nidus_fault_read faults = { .size = sizeof faults, .data_uptr = 0x4000, .entry_len = sizeof(struct nidus_fault) };
     faults.entry_num = (uint32_t)below(256);
-    switch (below(4)) {
+    switch (below(8)) {
     case 0:
         CALL(g, NIDUS_CALL_IOAS_ALLOC, alloc, 0);
         if (alloc.out_ioas_id)
@@ -457,7 +506,8 @@ static void small_call(struct guest_ *g)
         break;
     case 1: CALL(g, NIDUS_CALL_DESTROY, destroy, 0); break;
     case 2: CALL(g, NIDUS_CALL_GET_HW_INFO, info, 0); break;
-    default: CALL(g, NIDUS_CALL_FAULT_READ, faults, 0); break;
+    case 3: CALL(g, NIDUS_CALL_FAULT_READ, faults, 0); break;
+    default: events(g); break;
     }
 }
 
@@ -466,10 +516,11 @@ static void raw_call(struct guest_ *g)
 {
     static const uint32_t numbers[] = {
         NIDUS_CALL_ATTACH, NIDUS_CALL_DETACH, NIDUS_CALL_DESTROY, NIDUS_CALL_IOAS_ALLOC, NIDUS_CALL_IOAS_MAP, NIDUS_CALL_IOAS_UNMAP,
-        NIDUS_CALL_HWPT_ALLOC, NIDUS_CALL_GET_HW_INFO, NIDUS_CALL_HWPT_INVALIDATE, NIDUS_CALL_FAULT_READ,
+        NIDUS_CALL_HWPT_ALLOC, NIDUS_CALL_GET_HW_INFO, NIDUS_CALL_HWPT_INVALIDATE, NIDUS_CALL_FAULT_READ, NIDUS_CALL_FAULT_QUEUE_ALLOC,
+        NIDUS_CALL_VIOMMU_ALLOC, NIDUS_CALL_VDEVICE_ALLOC, NIDUS_CALL_VEVENTQ_ALLOC, NIDUS_CALL_EVENT_READ, NIDUS_CALL_EVENT_WRITE,
     };
-    unsigned which = (unsigned)below(16);
-    uint64_t nr = which < 10 ? numbers[which] : 0x3b00 + below(256);
+    unsigned which = (unsigned)below(24);
+    uint64_t nr = which < sizeof numbers / sizeof *numbers ? numbers[which] : 0x3b00 + below(256);
     uint8_t payload[64];
     uint32_t size = 8 + (uint32_t)below(57);
     for (unsigned i = 0; i < size; i++)

@@ -210,6 +210,8 @@ int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
         move(dev, pasid, d, f);
         *(old.f != NULL ? &old.f->users : &old.d->users) += 1;
     }
+    if (engine.at_once != NULL)
+        engine_page_request(dev, engine.at_once);
     return error;
 }
 

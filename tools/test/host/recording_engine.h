@@ -27,6 +27,7 @@ struct engine_recording {
     unsigned answers;
     const struct engine_page_request *late; /* arrives while page requests go off, and was taken or not */
     bool late_taken;
+    const struct engine_page_request *at_once; /* arrives when a device has just been attached */
     struct unit_info unit;      /* of every device */
     unsigned levels;            /* of second stages */
     bool no_snoop;

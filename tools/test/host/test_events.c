@@ -201,6 +201,14 @@ static int teardown(void **state)
     return 0;
 }
 
+static void the_calls_of_this_part(void **state)
+{
+    (void)state;
+    assert_true(iommu_handles(NIDUS_CALL_DESTROY) && iommu_handles(NIDUS_CALL_FAULT_READ) && iommu_handles(0x3bff));
+    assert_true(iommu_handles(NIDUS_CALL_EVENT_READ) && iommu_handles(NIDUS_CALL_EVENT_WRITE));
+    assert_false(iommu_handles(NIDUS_CALL_EVENT_WAIT) || iommu_handles(NIDUS_CALL_CONSOLE_WRITE) || iommu_handles(0x3c00));
+}
+
 /* Fault queues and HWPTs ------------------------------------------------------------------------------ */
 
 static void queue_flags_are_eopnotsupp(void **state)
@@ -575,17 +583,22 @@ static void detaching_answers_what_is_left(void **state)
     assert_int_equal(read_records(channel, 1), 1);
     request(device_id, 0x2000, 2, READ | LAST | PASID(5));
     request(device_id, 0x3000, 3, READ | LAST);
+    assert_int_equal(attach(device_id, 6, device_hwpt(&assigned(device_id)->device, 5)->id), 0);
+    request(device_id, 0x5000, 5, READ | LAST | PASID(6)); /* the same HWPT, not the same PASID */
     request(device_id, 0x4000, 4, READ | PASID(5)); /* its group is not complete: nobody waits for an answer */
     assert_int_equal(detach(device_id, 5), 0);
     assert_int_equal(engine.answers, 2);
     assert_answer(0, device_id, 1, 5, ENGINE_PAGE_INVALID);
     assert_answer(1, device_id, 2, 5, ENGINE_PAGE_INVALID);
     assert_int_equal(respond(channel, record[0].cookie, 0), -NIDUS_EINVAL);
-    assert_int_equal(read_records(channel, 4), 1); /* that of the other attachment goes on */
+    assert_int_equal(read_records(channel, 4), 2); /* those of the other attachments go on */
     assert_int_equal(record[0].grpid, 3);
+    assert_int_equal(record[1].grpid, 5);
+    assert_int_equal(detach(device_id, 6), 0);
+    assert_answer(2, device_id, 5, 6, ENGINE_PAGE_INVALID);
     assert_int_equal(engine.count[ENGINE_PAGE_OFF], 0);
     assert_int_equal(detach(device_id, 0), 0);
-    assert_answer(2, device_id, 3, 0, ENGINE_PAGE_INVALID);
+    assert_answer(3, device_id, 3, 0, ENGINE_PAGE_INVALID);
     assert_int_equal(engine.count[ENGINE_PAGE_OFF], 1);
 }
 
@@ -618,6 +631,23 @@ static void replacing_answers_what_came_for_the_old_one(void **state)
     assert_int_equal(attach(device_id, 5, other), 0); /* nothing changes */
     assert_int_equal(read_records(channel, 4), 1);
     assert_int_equal(record[0].grpid, 2);
+}
+
+/* What comes for the new one before nidus has looked at the old one's. */
+static void replacing_leaves_what_came_for_the_new_one(void **state)
+{
+    const struct engine_page_request early = { .addr = 0x9000, .group = 9, .pasid = 5, .has_pasid = true, .read = true, .last = true };
+
+    (void)state;
+    start();
+    uint32_t other = hwpt(device_hwpt(&assigned(device_id)->device, 5)->faults->channel.object.id);
+    request(device_id, 0x1000, 1, READ | LAST | PASID(5));
+    engine.at_once = &early;
+    assert_int_equal(attach(device_id, 5, other), 0);
+    assert_int_equal(engine.answers, 1);
+    assert_answer(0, device_id, 1, 5, ENGINE_PAGE_INVALID);
+    assert_int_equal(read_records(channel, 4), 1);
+    assert_int_equal(record[0].grpid, 9);
 }
 
 static void a_failed_replace_leaves_requests_alone(void **state)
@@ -913,6 +943,38 @@ static void a_nested_hwpt_of_a_viommu(void **state)
     assert_int_equal(alloc(v, 0, 0, &id), -NIDUS_EINVAL);
 }
 
+static void what_is_no_hwpt_is_not_attached(void **state)
+{
+    uint32_t v = new_viommu(), events, d, ids[4];
+
+    (void)state;
+    assert_int_equal(vdevice(v, device_id, 1, &d), 0);
+    ids[0] = v, ids[1] = d, ids[2] = new_veventq(v, &events), ids[3] = new_queue(&events);
+    for (unsigned i = 0; i < 4; i++) {
+        struct nidus_hwpt_invalidate inv = { .size = sizeof(inv), .hwpt_id = ids[i] };
+
+        assert_int_equal(attach(device_id, 0, ids[i]), -NIDUS_EINVAL);
+        assert_int_equal(CALL(NIDUS_CALL_HWPT_INVALIDATE, inv), -NIDUS_EINVAL);
+    }
+    assert_int_equal(engine.count[ENGINE_ATTACH], 0);
+}
+
+/* A vIOMMU is a user of its parent that the engine does not know of: an attachment counts all the same. */
+static void attachments_of_a_parent_with_a_viommu(void **state)
+{
+    uint32_t v = new_viommu(), a, b;
+
+    (void)state;
+    assert_int_equal(alloc(v, 0, 0, &a), 0);
+    assert_int_equal(alloc(v, 0, 0, &b), 0);
+    assert_int_equal(attach(device_id, 0, parent), 0);
+    assert_int_equal(detach(device_id, 0), 0);
+    assert_int_equal(destroy(a), 0);
+    assert_int_equal(destroy(b), 0);
+    assert_int_equal(destroy(v), 0);
+    assert_int_equal(destroy(parent), 0);
+}
+
 /* Faults as events ------------------------------------------------------------------------------------- */
 
 static void fault(uint32_t device, uint64_t addr)
@@ -1049,7 +1111,7 @@ static void without_queue_or_vdevice_there_are_no_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(queue_flags_are_eopnotsupp), T(a_queue_has_the_lowest_free_channel), T(nidus_more_than_63_channels_are_enomem),
+        T(the_calls_of_this_part), T(queue_flags_are_eopnotsupp), T(a_queue_has_the_lowest_free_channel), T(nidus_more_than_63_channels_are_enomem),
         T(a_queue_that_cannot_be_made_leaves_nothing), T(a_bad_fault_id_is_enoent_and_the_hwpt_is_gone),
         T(without_the_flag_fault_id_is_not_looked_at), T(other_errors_come_before_a_bad_fault_id), T(a_queue_in_use_is_not_destroyed),
         T(requests_are_on_while_an_attachment_has_a_queue), T(a_device_without_page_requests_keeps_what_it_had),
@@ -1058,10 +1120,11 @@ int main(void)
         T(a_stop_marker_is_no_request), T(reading_and_writing_as_linux), T(a_group_that_was_not_read_cannot_be_answered),
         T(a_bad_answer_ends_a_write), T(bad_channels_and_flags), T(detaching_answers_what_is_left),
         T(what_comes_during_a_detach_is_refused), T(replacing_answers_what_came_for_the_old_one),
-        T(a_failed_replace_leaves_requests_alone), T(too_many_requests), T(a_lost_request_ends_open_groups), T(patience_ends),
+        T(replacing_leaves_what_came_for_the_new_one), T(a_failed_replace_leaves_requests_alone), T(too_many_requests), T(a_lost_request_ends_open_groups), T(patience_ends),
         T(after_the_guest_nobody_gets_requests), T(ready_follows_the_queue),
         T(viommu_checks_in_linux_order), T(vdevice_checks), T(veventq_checks_in_linux_order), T(a_shortage_leaves_nothing_of_a_viommu), T(ids_run_out),
-        T(a_nested_hwpt_of_a_viommu), T(faults_of_a_vdevice_are_events), T(lost_events_as_linux_tells_them), T(several_events_in_one_read),
+        T(a_nested_hwpt_of_a_viommu), T(what_is_no_hwpt_is_not_attached), T(attachments_of_a_parent_with_a_viommu),
+        T(faults_of_a_vdevice_are_events), T(lost_events_as_linux_tells_them), T(several_events_in_one_read),
         T(without_queue_or_vdevice_there_are_no_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,21 @@ uint64_t iommu_channels(const struct iommu_context *c) { (void)c; return channel
 uint64_t iommu_ready(const struct iommu_context *c) { (void)c; return ready; }
 uint64_t iommu_overdue(struct iommu_context *c) { (void)c; return due; }
 
+/* The guest's CPU: does it take interrupts, and is there one? */
+static bool takes_interrupts, has_interrupt;
+
+bool guest_apic_poll(struct guest_apic *a) { (void)a; return has_interrupt; }
+
+static uint64_t get(struct vcpu *v, enum vcpu_register r)
+{
+    (void)v;
+    assert_int_equal(r, VCPU_RFLAGS);
+    return takes_interrupts ? 0x202 : 2;
+}
+
+static const struct vcpu_ops cpu = { .get = get };
+const struct vcpu_ops *guest_cpu = &cpu;
+
 bool lapic_message(uint8_t vector, uint64_t *address, uint32_t *data)
 {
     *address = 0xfee03000;
@@ -60,7 +75,7 @@ static int setup(void **state)
     channels = 6;
     ready = 0;
     has_apic = units_can = true;
-    more = false;
+    more = takes_interrupts = has_interrupt = false;
     look_takes = 0;
     events_init();
     events_look(true);
@@ -207,6 +222,28 @@ static void time_ends(void **state)
     assert_int_equal(guests[1].state, GUEST_WAITING);
 }
 
+/* An interrupt is taken, and the call made again: it has what is left of its time. */
+static void interrupts_are_taken_meanwhile(void **state)
+{
+    uint64_t got;
+    (void)state;
+    has_interrupt = true;
+    assert_int_equal(wait_for(1, 2, 10 * MS, &got), CALL_AGAIN);
+    events_wake(&guests[1]);
+    assert_int_equal(guests[1].state, GUEST_WAITING); /* the guest has them off */
+    takes_interrupts = true;
+    now += 6 * MS;
+    assert_int_equal(wait_for(1, 2, 10 * MS, &got), CALL_AGAIN);
+    events_wake(&guests[1]);
+    assert_int_equal(guests[1].state, GUEST_RUNNING);
+    has_interrupt = false;
+    assert_int_equal(wait_for(1, 2, 10 * MS, &got), CALL_AGAIN);
+    events_wake(&guests[1]);
+    assert_int_equal(guests[1].state, GUEST_WAITING);
+    now += 4 * MS;
+    assert_int_equal(wait_for(1, 2, 10 * MS, &got), 0);
+}
+
 static void errors(void **state)
 {
     struct nidus_event_wait w = { .size = sizeof w, .flags = 1, .channels = 8 };
@@ -238,7 +275,10 @@ static void the_processor_rests_until_something_is_due(void **state)
     due = now - MS;
     assert_int_equal(events_rest_ns(), 0);
     due = UINT64_MAX;
-    guests[3].state = GUEST_HALTED; /* until the next tick */
+    guests[3].state = GUEST_HALTED;
+    guests[3].waits = true; /* for an interrupt, which its timer knows of */
+    assert_int_equal(events_rest_ns(), 700 * MS);
+    guests[3].waits = false; /* until the next tick */
     assert_int_equal(events_rest_ns(), SLICE_NS);
     events_note();
     assert_int_equal(events_rest_ns(), 0);
@@ -251,7 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(units_get_the_message), T(units_are_looked_at_when_they_say_so), T(what_is_left_is_looked_at_again),
         T(looking_takes_a_quarter_of_the_time), T(without_interrupts_each_tick_looks), T(a_guest_that_waits_is_not_run),
-        T(what_is_there_needs_no_waiting), T(time_ends), T(errors), T(the_processor_rests_until_something_is_due),
+        T(what_is_there_needs_no_waiting), T(time_ends), T(interrupts_are_taken_meanwhile), T(errors), T(the_processor_rests_until_something_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
