@@ -47,6 +47,8 @@ static inline void platform_write64(volatile void *registers, uint32_t offset, u
  * Stores appear in program order. */
 static inline void platform_store64(volatile uint64_t *entry, uint64_t value);
 static inline void platform_store128(volatile void *entry, uint64_t low, uint64_t high);
+/* Clears bits of an entry in which hardware may set others, indivisibly. */
+static inline void platform_clear64(volatile uint64_t *entry, uint64_t bits);
 /* One indivisible load of a word that hardware may write. */
 static inline uint64_t platform_load64(const volatile uint64_t *entry);
 static inline uint32_t platform_load32(const volatile uint32_t *word);

@@ -51,6 +51,10 @@ static inline void platform_store128(volatile void *entry, uint64_t low, uint64_
     while (!done);
 }
 
+static inline void platform_clear64(volatile uint64_t *entry, uint64_t bits) {
+    __asm__ volatile("lock andq %1, %0" : "+m"(*entry) : "r"(~bits) : "memory", "cc");
+}
+
 static inline uint64_t platform_load64(const volatile uint64_t *entry) {
     return *entry;
 }

@@ -44,6 +44,7 @@ struct stage2_format {
     uint64_t no_execute;        /* … set when it may not */
     uint64_t memory_type, cached, uncached; /* a field and its two values */
     uint64_t snoop;
+    uint64_t dirty;
     bool needs_read;            /* has no leaf that is present and not readable */
 };
 
@@ -63,7 +64,7 @@ const struct stage2_format stage2_npt = {
 
 /* VT-d spec 9.8.  An entry with R=0 and W=0 is not present. */
 const struct stage2_format stage2_vtd = {
-    .present = 0x3, .table = 0x3, .large = 0x80, .read = 0x1, .write = 0x2, .snoop = 0x800,
+    .present = 0x3, .table = 0x3, .large = 0x80, .read = 0x1, .write = 0x2, .snoop = 0x800, .dirty = 0x200,
 };
 
 struct range {
@@ -101,6 +102,11 @@ static bool is_present(const struct stage2 *s, uint64_t entry)
 static bool is_leaf(const struct stage2 *s, uint64_t entry, unsigned level)
 {
     return level == 1 || (entry & s->format->large) != 0;
+}
+
+static bool is_table(const struct stage2 *s, uint64_t entry, unsigned level)
+{
+    return is_present(s, entry) && !is_leaf(s, entry, level);
 }
 
 static uint64_t *child_of(uint64_t entry)
@@ -175,7 +181,7 @@ static void destroy_table(struct stage2 *s, uint64_t *table, unsigned level)
     for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
         uint64_t entry = platform_load64(&table[i]);
 
-        if (is_present(s, entry) && !is_leaf(s, entry, level))
+        if (is_table(s, entry, level))
             destroy_table(s, child_of(entry), level - 1);
     }
     platform_pages_free(s->owner, table, 0);
@@ -278,8 +284,19 @@ static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
            (prot & STAGE2_UNCACHED ? f->uncached : f->cached) | (prot & STAGE2_SNOOP ? f->snoop : 0);
 }
 
+/* The table as the caller wants to see it: it has the same entries. */
+static struct stage2 with_leaves(const struct stage2 *s, unsigned prot)
+{
+    struct stage2 view = *s;
+
+    if (prot & STAGE2_SMALL)
+        view.page_sizes = 0;
+    return view;
+}
+
 int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot)
 {
+    struct stage2 view = with_leaves(s, prot);
     struct range r = { .gpa = gpa, .end = gpa + size, .hpa = hpa };
     uint64_t bits = leaf_bits(s->format, prot), tables = 0;
     struct stage2_freed spare;
@@ -291,13 +308,31 @@ int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsi
         return -NIDUS_EINVAL;
     if (size > ADDRESS_END || hpa > ADDRESS_END - size)
         return -NIDUS_EOVERFLOW;
-    error = plan_map(s, s->root, s->levels, r, &tables);
+    error = plan_map(&view, s->root, s->levels, r, &tables);
     if (error == 0)
         error = chain_alloc(s, &spare, tables);
     if (error != 0)
         return error;
-    map_range(s, s->root, s->levels, r, bits, &spare);
+    map_range(&view, s->root, s->levels, r, bits, &spare);
     return 0;
+}
+
+uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot, unsigned *entries)
+{
+    struct stage2 view = with_leaves(s, prot);
+    uint64_t leaf = PAGE_SIZE, left;
+    unsigned level = 1;
+
+    for (; level < 3 && ((gpa | hpa) & (level_span(level + 1) - 1)) == 0 && size >= level_span(level + 1); level++) {
+        if (leaf_span(&view, level + 1) == 0)
+            break;
+        leaf = level_span(level + 1);
+    }
+    left = level_span(level + 1) - gpa % level_span(level + 1);
+    if (left > size)
+        left = size - size % leaf;
+    *entries = (unsigned)(left / leaf);
+    return left;
 }
 
 /* Does the whole table say what one leaf above it would say?  One that fills up in order, from either end, is seen not to by its ends. */
@@ -349,7 +384,7 @@ bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_f
 static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned level, struct stage2_freed *spare)
 {
     uint64_t *child = chain_pop(spare);
-    uint64_t entry = level == 2 ? leaf & ~s->format->large : leaf;
+    uint64_t entry = (level == 2 ? leaf & ~s->format->large : leaf) | (s->dirty ? s->format->dirty : 0);
 
     for (unsigned i = 0; i < ENTRIES; i++)
         platform_store64(&child[i], entry + i * level_span(level - 1));
@@ -471,6 +506,51 @@ int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_fr
     if (unmapped != NULL)
         *unmapped = bytes;
     return 0;
+}
+
+/* Where the walk to gpa ends: its table, and the level of that. */
+static uint64_t *last_table(const struct stage2 *s, uint64_t gpa, unsigned *level)
+{
+    uint64_t *table = s->root, entry;
+
+    for (*level = s->levels; is_table(s, entry = platform_load64(&table[level_index(gpa, *level)]), *level); --*level)
+        table = child_of(entry);
+    return table;
+}
+
+uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, unsigned *entries)
+{
+    unsigned level, i;
+    const uint64_t *table = last_table(s, gpa, &level);
+    uint64_t first = gpa - gpa % level_span(level), end = first;
+
+    i = level_index(gpa, level);
+    do
+        end += level_span(level);
+    while (end - gpa < size && ++i < ENTRIES && !is_table(s, platform_load64(&table[i]), level));
+    *entries = (unsigned)((end - first) / level_span(level));
+    return end - gpa < size ? end - gpa : size;
+}
+
+uint64_t stage2_dirty(struct stage2 *s, uint64_t gpa, uint64_t size, bool clear, bool *cleared, stage2_sink *sink, void *context)
+{
+    unsigned level, entries;
+    uint64_t *entry = last_table(s, gpa, &level), step = stage2_unmap_step(s, gpa, size, &entries);
+    uint64_t span = level_span(level), at = gpa - gpa % span;
+
+    *cleared = false;
+    for (entry += level_index(gpa, level); at < gpa + step; entry++, at += span) {
+        uint64_t first = at > gpa ? at : gpa, end = at + span < gpa + step ? at + span : gpa + step;
+
+        if (!(platform_load64(entry) & s->format->dirty))
+            continue;
+        if (clear && end - first == span) {
+            platform_clear64(entry, s->format->dirty);
+            *cleared = true;
+        }
+        sink(context, first, end - first);
+    }
+    return step;
 }
 
 static unsigned leaf_prot(const struct stage2_format *f, uint64_t entry)

@@ -27,6 +27,7 @@ extern const struct stage2_format stage2_vtd;
 #define STAGE2_EXECUTE  4u      /* ignored by VT-d */
 #define STAGE2_UNCACHED 8u      /* device memory; ignored by VT-d */
 #define STAGE2_SNOOP    16u     /* VT-d: SNP in the leaf */
+#define STAGE2_SMALL    32u     /* to stage2_map: leaves of 4 KiB alone */
 
 #define STAGE2_2M 1u
 #define STAGE2_1G 2u
@@ -38,6 +39,7 @@ struct stage2 {
     unsigned levels;            /* 3, 4 or 5 */
     unsigned page_sizes;        /* STAGE2_2M | STAGE2_1G: leaves above 4 KiB that may be used */
     bool coherent;              /* false: every store is written back */
+    bool dirty;                 /* hardware sets D in leaves that are written through (VT-d: SSADE) */
 };
 
 /* Tables that were unlinked and may still be in a walker's caches. */
@@ -78,6 +80,21 @@ bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_f
 /* Splits the leaves that begin before or end behind [gpa, gpa + size) but reach into it: what is mapped stays the same, nothing has to be
  * invalidated, and unmapping the range takes no memory.  -EINVAL, -EOVERFLOW as above; -ENOMEM: nothing was changed. */
 int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size);
+
+/*
+ * Long ranges are mapped and unmapped in steps, so that their caller gets a chance to do something else: how many bytes from gpa on, at
+ * most size, are one step.  That is at most 512 entries, *entries, of one table, and makes the leaves that one call would have made.
+ */
+uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot, unsigned *entries);
+uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, unsigned *entries);
+
+/*
+ * Tells `sink` of the parts of [gpa, gpa + size) that lie in leaves with D=1; with clear, D of those leaves that lie in it wholly is cleared.
+ * *cleared: some were: only after the invalidation of the range does a write set them again, and what was written until then counts
+ * as told.  Does one step as above, and returns its bytes.  A leaf that is split while s->dirty has D=1 in all its parts.
+ */
+typedef void stage2_sink(void *context, uint64_t gpa, uint64_t size);
+uint64_t stage2_dirty(struct stage2 *s, uint64_t gpa, uint64_t size, bool clear, bool *cleared, stage2_sink *sink, void *context);
 
 /*
  * Unmaps whatever is mapped in [gpa, gpa + size).  A leaf that the range cuts is split.  Tables that end

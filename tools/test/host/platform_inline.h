@@ -58,6 +58,14 @@ static inline void platform_store128(volatile void *entry, uint64_t low, uint64_
     host_stored(entry, 16);
 }
 
+/* Hardware may walk, and set a bit, just before. */
+static inline void platform_clear64(volatile uint64_t *entry, uint64_t bits)
+{
+    host_stored(entry, 8);
+    *entry &= ~bits;
+    host_stored(entry, 8);
+}
+
 static inline uint64_t platform_load64(const volatile uint64_t *entry)
 {
     return *entry;

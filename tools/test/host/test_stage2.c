@@ -475,6 +475,26 @@ static void random_split(void)
     assert_int_equal(host_pages_live(), live);
 }
 
+/* What was split is unmapped step by step, which takes no memory. */
+static void random_unmap_in_steps(void)
+{
+    uint64_t gpa, size, unit, step;
+    unsigned entries;
+
+    random_range(&gpa, &size, &unit);
+    if (stage2_split(&table, gpa, size) != 0)
+        return;
+    naive_set(gpa, size, 0, 0);
+    for (; size > 0; gpa += step, size -= step) {
+        step = stage2_unmap_step(&table, gpa, size, &entries);
+        assert_true(step > 0 && step <= size && entries > 0 && entries <= 512);
+        host_fail_allocation(1);
+        assert_int_equal(unmap(gpa, step, NULL), 0);
+        assert_false(host_allocation_failed());
+        host_fail_allocation(0);
+    }
+}
+
 static void random_lookup(void)
 {
     uint64_t gpa = WINDOW_BASE + random_below(WINDOW_PAGES) * K4 + random_below(K4), hpa = 0, leaf = 0;
@@ -500,10 +520,14 @@ static void random_sequence(unsigned levels, unsigned page_sizes, bool coherent,
         make(formats[f], levels, page_sizes, coherent);
         for (unsigned i = 0; i < steps; i++) {
             host_fail_allocation(random_below(6) == 0 ? 1 + random_below(6) : 0);
-            switch (random_below(5)) {
-            case 0:  random_map(); break;
-            case 1:  random_fill(); break;
-            case 2:  random_split(); break;
+            switch (random_below(10)) {
+            case 0:
+            case 1:  random_map(); break;
+            case 2:
+            case 3:  random_fill(); break;
+            case 4:
+            case 5:  random_split(); break;
+            case 6:  random_unmap_in_steps(); break;
             default: random_unmap(); break;
             }
             host_fail_allocation(0);
@@ -671,6 +695,46 @@ static void the_largest_leaf_that_alignment_allows_is_used(void **state)
         assert_int_equal(stage2_lookup(&table, rows[i].gpa, NULL, NULL, &leaf, NULL), 0);
         assert_int_equal(leaf, rows[i].leaf);
         destroy();
+    }
+}
+
+/* In steps of at most 512 entries come the leaves that one call makes. */
+static void steps_make_the_same_leaves(void **state)
+{
+    static const struct { uint64_t gpa, hpa, size; } ranges[] = {
+        { 0, 0, K4 }, { K4, K4, 2 * M2 }, { M2 - K4, 3 * M2 - K4, G1 + 3 * M2 }, { K4, 2 * K4, 3 * M2 }, { G1, 3 * G1, 3 * G1 },
+        { G1 - M2, G1 - M2, G1 + 2 * M2 + 5 * K4 }, { M2, M2 + K4, M2 }, { 3 * G1 + M2, M2, 2 * G1 }, { 511 * G1, G1, 600 * G1 },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        for (unsigned sizes = 0; sizes <= (ranges[i].size < 4 * G1 ? 4 : 3); sizes++) {
+            unsigned prot = RW | (sizes == 4 ? STAGE2_SMALL : 0), entries;
+            struct stage2 whole;
+            uint64_t done, step, leaf, other, hpa;
+
+            if (sizes == 2 || (sizes != 3 && ranges[i].size > 2 * G1))
+                continue;       /* no unit has 1 GiB and not 2 MiB */
+            assert_int_equal(stage2_init(&whole, &stage2_vtd, 4, sizes == 4 ? 3 : sizes, true, owner), 0);
+            assert_int_equal(stage2_map(&whole, ranges[i].gpa, ranges[i].hpa, ranges[i].size, prot), 0);
+            make(&stage2_vtd, 4, sizes == 4 ? 3 : sizes, true);
+            for (done = 0; done < ranges[i].size; done += step) {
+                step = stage2_map_step(&table, ranges[i].gpa + done, ranges[i].hpa + done, ranges[i].size - done, prot, &entries);
+                assert_true(entries > 0 && entries <= 512 && step <= ranges[i].size - done);
+                assert_int_equal(stage2_map(&table, ranges[i].gpa + done, ranges[i].hpa + done, step, prot), 0);
+                assert_int_equal(stage2_lookup(&table, ranges[i].gpa + done, NULL, NULL, &leaf, NULL), 0);
+                assert_int_equal(step, entries * leaf);
+            }
+            for (done = 0; done < ranges[i].size; done += leaf) {
+                assert_int_equal(stage2_lookup(&table, ranges[i].gpa + done, &hpa, NULL, &leaf, NULL), 0);
+                assert_int_equal(stage2_lookup(&whole, ranges[i].gpa + done, NULL, NULL, &other, NULL), 0);
+                assert_int_equal(leaf, other);
+                assert_int_equal(hpa, ranges[i].hpa + done);
+                assert_true(sizes != 4 || leaf == K4);
+            }
+            stage2_destroy(&whole);
+            destroy();
+        }
     }
 }
 
@@ -1040,6 +1104,7 @@ int main(void)
         cmocka_unit_test_setup(ranges_are_whole_pages, setup),
         cmocka_unit_test_setup(a_physical_address_has_52_bits, setup),
         cmocka_unit_test_setup(the_largest_leaf_that_alignment_allows_is_used, setup),
+        cmocka_unit_test_setup(steps_make_the_same_leaves, setup),
         cmocka_unit_test_setup(lookup_tells_the_level_where_the_walk_ended, setup),
         cmocka_unit_test_setup(unmapping_nothing_succeeds_with_0_bytes, setup),
         cmocka_unit_test_setup(tables_are_charged_to_the_owner_and_its_quota_holds, setup),
