@@ -166,7 +166,7 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
 {
     const struct unit *u = dev->unit;
     *info = (struct unit_info){ .cap = u->cap, .ecap = u->ecap, .errata_772415 = u->errata_772415, .nested = u->nested,
-                                .ats = dev->tlb.wanted, .pasid_bits = dev->pasid_bits };
+                                .ats = dev->tlb.wanted, .dirty = device_tracks(dev), .pasid_bits = dev->pasid_bits };
 }
 
 bool engine_device_fenced(const struct device *dev) { return dev->unit->dead || dev->tlb.lost; }
@@ -175,6 +175,11 @@ uint8_t device_snoop(const struct device *dev)
 {
     return (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |
            (dev->unit->ecap & ECAP_SC && !(dev->properties & DMAR_NO_PGSNP) ? SNOOP_PAGES : 0);
+}
+
+bool device_tracks(const struct device *dev)
+{
+    return dev->unit->ecap & ECAP_SSADS && device_snoop(dev) & SNOOP_WALKS;
 }
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
@@ -190,6 +195,8 @@ static int second_stage_check(const struct device *dev, const struct domain *d)
         return refuse(d->owner, NIDUS_EINVAL, "unit %u lacks large pages that the second stage may have", u->index);
     if (t->coherent && !(device_snoop(dev) & SNOOP_WALKS))
         return refuse(d->owner, NIDUS_EINVAL, "unit %u does not snoop page tables (ECAP.SMPWCS=0, SIDP), made for one that does", u->index);
+    if (d->dirty && !device_tracks(dev))
+        return refuse(d->owner, NIDUS_EINVAL, "unit %u does not track what device %u writes", u->index, dev->id);
     return 0;
 }
 
@@ -279,6 +286,8 @@ static struct pasid_value value_of(const struct device *dev, const struct bindin
     const struct unit *u = dev->unit;
     struct pasid_value value = b->first ? pasid_nested(u, b->first, b->id->did) : pasid_second_stage(u, &b->id->domain->table, b->id->did);
     pasid_snoop(&value, b->id->snoop);
+    if (b->id->domain->table.dirty)
+        value.word[0] |= PASID0_SSADE;
     return value;
 }
 
@@ -412,6 +421,45 @@ static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
     ats_on(dev);
     platform_pci_bus_master(dev->segment, dev->source_id, true);
     return 0;
+}
+
+/* Table 28, row "SSADE": as for an entry that goes.  false: it has nothing of d. */
+static bool update(struct device *dev, uint32_t pasid, const struct domain *d)
+{
+    const struct binding *b = binding_of(dev, pasid);
+    if (b->id->domain != d)
+        return false;
+    struct pasid_value value = value_of(dev, b);
+    pasid_replace_second(dev->unit, pasid_entry(dev, pasid), &value);
+    add_gone(dev, b);
+    ats_add(dev, pasid, 0, QI_ALL);
+    return true;
+}
+
+static int update_all(struct unit *u, const struct domain *d)
+{
+    struct device *last = NULL;
+    uint32_t last_pasid = 0;
+    for (struct device *dev = u->devices; dev; dev = dev->next)
+        for (uint32_t pasid = 0; binding_next(dev, &pasid); pasid++)
+            if (update(dev, pasid, d)) {
+                last = dev;
+                last_pasid = pasid;
+            }
+    return last ? finish(last, last_pasid) : 0;
+}
+
+int engine_domain_track(struct domain *d, bool on)
+{
+    int error = 0;
+    d->table.dirty = on;
+    for (struct unit *u = units; u; u = u->next) {
+        platform_lock(&u->lock);
+        if (update_all(u, d))
+            error = -NIDUS_EIO;
+        platform_unlock(&u->lock);
+    }
+    return error;
 }
 
 int engine_attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)

@@ -10,6 +10,9 @@
 #define SNOOP_PAGES 2u          /* the final access does: PGSNP */
 uint8_t device_snoop(const struct device *dev);
 
+/* Can its unit set A and D in the second stage for it?  Only where its walks snoop (3.10). */
+bool device_tracks(const struct device *dev);
+
 /* Puts blocking entries in place for a device whose unit is set.  false: reason says why not. */
 bool device_add(struct device *dev, char reason[160]);
 

@@ -100,7 +100,7 @@ int call_hw_info(struct call *call)
     info->data_len = sizeof(vtd);
     info->data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
     info->out_max_pasid_log2 = unit.pasid_bits;
-    info->out_capabilities = unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+    info->out_capabilities = (unit.dirty ? NIDUS_HW_CAP_DIRTY_TRACKING : 0) | (unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED);
     call->answer = true;
     return 0;
 }
@@ -142,6 +142,8 @@ static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t 
 
     if (to == from)
         return;
+    if (pasid != ENGINE_NO_PASID)
+        c->pasids += (unsigned)(to != NULL) - (unsigned)(from != NULL);
     if (to != NULL) {
         to->users++;
         a->queued += to->faults != NULL;
@@ -171,29 +173,35 @@ static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pas
     return error != 0 ? error : engine_page_requests(&a->device, a->queued != 0);
 }
 
-/* An automatic HWPT of the IOAS that the device's unit can walk, else a new one.  *id: which. */
-static int attach_ioas(struct iommu_context *c, struct assigned *a, struct ioas *ioas, uint32_t *id)
+/* An automatic HWPT was made for the device. */
+static int attach_made(struct call *call, struct paging *p)
 {
-    struct paging *p;
+    struct iommu_context *c = call->context;
     int error;
 
-    for (p = ioas->hwpts; p != NULL; p = p->next) {
-        if (!p->automatic)
-            continue;
-        *id = p->object.id;
-        error = attach_hwpt(c, a, ENGINE_NO_PASID, &p->object);
-        if (error != -NIDUS_EINVAL)
-            return error;
-    }
-    error = paging_create(c, ioas, &a->device, false, &p);
-    if (error != 0)
-        return error;
     p->automatic = true;
-    *id = p->object.id;
-    error = attach_hwpt(c, a, ENGINE_NO_PASID, &p->object);
+    error = attach_hwpt(c, (struct assigned *)object_get(c, call->device_id, OBJECT_DEVICE), ENGINE_NO_PASID, &p->object);
+    call->attach.pt_id = p->object.id;
+    call->answer = error == 0;
     if (error != 0 && p->object.users == 0)
         object_destroy(c, &p->object);
     return error;
+}
+
+/* An automatic HWPT of the IOAS that the device's unit can walk, else a new one. */
+static int attach_ioas(struct call *call, struct assigned *a, struct ioas *ioas)
+{
+    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next) {
+        uint32_t id = p->object.id;
+        int error = p->automatic ? attach_hwpt(call->context, a, ENGINE_NO_PASID, &p->object) : -NIDUS_EINVAL;
+
+        if (error == -NIDUS_EINVAL)
+            continue;
+        call->attach.pt_id = id;
+        call->answer = error == 0;
+        return error;
+    }
+    return paging_create(call, ioas, &a->device, 0, attach_made);
 }
 
 /* VFIO reads what the flag adds when it has seen the flag. */
@@ -246,9 +254,10 @@ int call_attach(struct call *call)
         !pasid_rule(a, pasid, pt)) /* an IOAS's HWPT is not made for PASIDs */
         return -NIDUS_EINVAL;
     if (pt->type == OBJECT_IOAS)
-        error = attach_ioas(call->context, a, (struct ioas *)pt, &attach->pt_id);
-    else
-        error = attach_hwpt(call->context, a, pasid, pt);
+        return attach_ioas(call, a, (struct ioas *)pt);
+    if (pasid != ENGINE_NO_PASID && device_hwpt(&a->device, pasid) == NULL && call->context->pasids == MAX_PASIDS)
+        return -NIDUS_ENOMEM;
+    error = attach_hwpt(call->context, a, pasid, pt);
     call->answer = error == 0;
     return error;
 }

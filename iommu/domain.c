@@ -18,13 +18,15 @@ static unsigned table_levels(const struct unit *u)
     return has_levels(u, 4) ? 4 : has_levels(u, 5) ? 5 : 3;
 }
 
-int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner)
+int engine_domain_init(struct domain *d, const struct device *dev, unsigned flags, struct guest *owner)
 {
     const struct unit *u = dev->unit;
     unsigned sizes = (u->cap & CAP_SSLPS_2M ? STAGE2_2M : 0) | (u->cap & CAP_SSLPS_1G ? STAGE2_1G : 0);
-    if (nest_parent && !u->nested)
+    if (flags & ENGINE_NEST_PARENT && !u->nested)
         return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u has no nested translation (ECAP.NEST=0)", u->index);
-    *d = (struct domain){ .lock.rank = LOCK_DOMAIN, .nest_parent = nest_parent, .owner = owner };
+    if (flags & ENGINE_DIRTY && !device_tracks(dev))
+        return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u does not track what device %u writes (ECAP.SSADS, SMPWCS, SIDP)", u->index, dev->id);
+    *d = (struct domain){ .lock.rank = LOCK_DOMAIN, .nest_parent = flags & ENGINE_NEST_PARENT, .dirty = flags & ENGINE_DIRTY, .owner = owner };
     int error = stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, device_snoop(dev) & SNOOP_WALKS, owner);
     if (error)
         return error;
@@ -109,6 +111,8 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
 void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed;
+    if (d->dirty) /* the smaller the leaves, the more a bitmap tells */
+        return;
     platform_lock(&d->lock);
     bool merged = stage2_merge(&d->table, iova, size, &freed);
     platform_unlock(&d->lock);
@@ -137,6 +141,15 @@ int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
         return -NIDUS_EIO; /* the unit may still walk the unlinked tables: they are never used again */
     stage2_free(&d->table, &freed);
     return 0;
+}
+
+int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool clear, stage2_sink *sink, void *context)
+{
+    bool cleared;
+    platform_lock(&d->lock);
+    *size = stage2_dirty(&d->table, iova, *size, clear, &cleared, sink, context);
+    platform_unlock(&d->lock);
+    return cleared ? flush(d, iova, *size, false) : 0;
 }
 
 /* First stages --------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct domain {
     struct lock lock;
     struct stage2 table;
     bool nest_parent;
+    bool dirty;                 /* made for dirty tracking; while that is on, table.dirty: SSADE in every entry that leads to it */
     const struct device *rmrr_of; /* holds this device's RMRRs, for it alone; or NULL */
     unsigned users;             /* attachments to it alone, and first stages over it */
     struct first_stage *children;
@@ -84,6 +85,7 @@ struct unit_info {
     bool errata_772415;         /* in force on this unit */
     bool nested;                /* can do nested translation */
     bool ats;                   /* the device may use ATS */
+    bool dirty;                 /* can track what the device writes */
     uint8_t pasid_bits;         /* it may be attached by PASIDs below 2^pasid_bits, 0: by none */
 };
 
@@ -99,9 +101,11 @@ void engine_unit_info(const struct device *dev, struct unit_info *info);
 /* Its unit is dead, or its TLB did not answer once: Bus Master stays off for good. */
 bool engine_device_fenced(const struct device *dev);
 
-/* An empty second stage as dev's unit can walk it.  nest_parent: first stages may be put over it.  -EOPNOTSUPP: the unit has no
- * nested translation, or no second stage; -ENOMEM. */
-int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner);
+/* An empty second stage as dev's unit can walk it.  flags: first stages may be put over it; what devices write through it can be tracked.
+ * -EOPNOTSUPP: the unit cannot do that, or firmware does not let its walks for dev snoop; -ENOMEM. */
+#define ENGINE_NEST_PARENT 1u
+#define ENGINE_DIRTY       2u
+int engine_domain_init(struct domain *d, const struct device *dev, unsigned flags, struct guest *owner);
 /* users is 0. */
 void engine_domain_fini(struct domain *d);
 /* May prot (STAGE2_*) be mapped here?  -EINVAL: read-only in a nest parent while erratum 772415 is in force on any unit. */
@@ -116,6 +120,13 @@ int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size);
 /* Unmaps and invalidates on every unit, first stages over it included.  When it returns 0 no device reaches the pages.
  * -ENOMEM: nothing changed; -EIO: a unit does not answer. */
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size);
+/* Dirty tracking on or off, for all that is attached to d or to a first stage over it, and for what will be.  -EIO. */
+int engine_domain_track(struct domain *d, bool on);
+/* Tells sink what was written in a part of [iova, iova + *size), with clear from then on anew: *size is how much of it one step did.
+ * When it returns, a write that it did not tell of is told of next time.  -EIO. */
+int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool clear, stage2_sink *sink, void *context);
+/* The lowest range in [first, last] that d's device has in it, whatever is mapped (RMRR).  false: none. */
+bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last);
 
 /* f: parent, pgtbl, levels, sre, eafe, wpe are set.  Checks them against dev's unit and links f.  -EINVAL: pgtbl not aligned or beyond the
  * second stage, levels, sre/eafe/wpe that the unit lacks; -EOPNOTSUPP. */

@@ -3,6 +3,7 @@
 #include "iommu/objects.h"
 
 #define S1_FLAGS (NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE)
+#define PAGING_FLAGS (NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_DIRTY_TRACKING | NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)
 #define ADDRESS_PAGES (1ULL << 52)
 
 /* Fault queues --------------------------------------------------------------------------------------- */
@@ -13,40 +14,62 @@ static void put_faults(struct object *hwpt)
         hwpt->faults->channel.object.users--;
 }
 
-/* As on Linux the last thing that is looked at. */
-static int set_faults(struct iommu_context *c, uint32_t hwpt_id, uint32_t fault_id)
+/* The new HWPT, with the fault queue that it is to have: as on Linux the last thing that is looked at. */
+static int hwpt_made(struct call *call, struct object *hwpt)
 {
-    struct object *hwpt = c->objects[hwpt_id], *queue = object_get(c, fault_id, OBJECT_FAULT_QUEUE);
+    struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
+    struct object *queue = object_get(call->context, alloc->fault_id, OBJECT_FAULT_QUEUE);
 
-    if (queue == NULL) {
-        object_destroy(c, hwpt);
-        return -NIDUS_ENOENT;
+    if ((alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0) {
+        if (queue == NULL) {
+            object_destroy(call->context, hwpt);
+            return -NIDUS_ENOENT;
+        }
+        hwpt->faults = (struct fault_queue *)queue;
+        queue->users++;
     }
-    hwpt->faults = (struct fault_queue *)queue;
-    queue->users++;
+    hwpt->pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
+    alloc->out_hwpt_id = hwpt->id;
+    call->answer = true;
     return 0;
 }
 
 /* Paging --------------------------------------------------------------------------------------------- */
 
-int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out)
+static int fill(struct call *call)
 {
+    struct paging *p = call->work.only;
+    int error = ioas_fill(call);
+
+    if (error == CALL_MORE)
+        return error;
+    if (error == 0)
+        return call->work.filled(call, p);
+    object_destroy(call->context, &p->object);
+    return error;
+}
+
+int paging_create(struct call *call, struct ioas *ioas, const struct device *device, unsigned flags,
+                  int (*filled)(struct call *call, struct paging *paging))
+{
+    struct iommu_context *c = call->context;
     struct paging *p = platform_alloc(c->guest, sizeof(*p));
     int error;
 
     if (p == NULL)
         return -NIDUS_ENOMEM;
-    error = engine_domain_init(&p->domain, device, nest_parent, c->guest);
+    error = engine_domain_init(&p->domain, device, flags, c->guest);
     if (error != 0)
         goto free_object;
     error = object_add(c, &p->object, OBJECT_PAGING);
     if (error != 0)
         goto free_domain;
-    error = ioas_add_hwpt(c, ioas, p);
+    error = ioas_add_hwpt(ioas, p);
     if (error != 0)
         goto free_id;
-    *out = p;
-    return 0;
+    call->work = (struct work){ .ioas = ioas, .only = p, .paging = p, .area = ioas->areas, .filled = filled };
+    call->resume = fill;
+    return fill(call);
 
 free_id:
     c->objects[p->object.id] = NULL;
@@ -65,25 +88,23 @@ void paging_free(struct iommu_context *c, struct paging *p)
     platform_free(c->guest, p, sizeof(*p));
 }
 
+static int paging_made(struct call *call, struct paging *p)
+{
+    return hwpt_made(call, &p->object);
+}
+
 /* HWPT_ALLOC over an IOAS. */
 static int alloc_paging(struct call *call, struct ioas *ioas, const struct device *device)
 {
     struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
-    bool nest_parent = (alloc->flags & NIDUS_HWPT_ALLOC_NEST_PARENT) != 0;
-    struct paging *p;
-    int error;
+    unsigned flags = (alloc->flags & NIDUS_HWPT_ALLOC_NEST_PARENT ? ENGINE_NEST_PARENT : 0) |
+                     (alloc->flags & NIDUS_HWPT_ALLOC_DIRTY_TRACKING ? ENGINE_DIRTY : 0);
 
-    if ((alloc->flags & ~(NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)) != 0 ||
-        alloc->data_type != NIDUS_HWPT_DATA_NONE)
+    if ((alloc->flags & ~PAGING_FLAGS) != 0 || alloc->data_type != NIDUS_HWPT_DATA_NONE)
         return -NIDUS_EOPNOTSUPP;
-    if (nest_parent && (!call->context->nested || (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0))
+    if ((flags & ENGINE_NEST_PARENT) != 0 && (!call->context->nested || (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0))
         return -NIDUS_EOPNOTSUPP;
-    error = paging_create(call->context, ioas, device, nest_parent, &p);
-    if (error != 0)
-        return error;
-    p->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
-    alloc->out_hwpt_id = p->object.id;
-    return 0;
+    return paging_create(call, ioas, device, flags, paging_made);
 }
 
 /* Nested --------------------------------------------------------------------------------------------- */
@@ -162,11 +183,7 @@ static int alloc_nested(struct call *call, struct paging *parent, struct object 
         error = check_first_stage(&s1);
     if (error == 0)
         error = nested_create(call->context, parent, over, device, &s1, &n);
-    if (error != 0)
-        return error;
-    n->object.pasid = (alloc->flags & NIDUS_HWPT_ALLOC_PASID) != 0;
-    alloc->out_hwpt_id = n->object.id;
-    return 0;
+    return error != 0 ? error : hwpt_made(call, &n->object);
 }
 
 int call_hwpt_alloc(struct call *call)
@@ -174,7 +191,6 @@ int call_hwpt_alloc(struct call *call)
     struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
     struct assigned *device;
     struct object *pt;
-    int error;
 
     if (alloc->reserved != 0 || alloc->reserved2 != 0)
         return -NIDUS_EOPNOTSUPP;
@@ -185,24 +201,15 @@ int call_hwpt_alloc(struct call *call)
         return -NIDUS_ENOENT;
     pt = object_find(call->context, alloc->pt_id);
     if (pt != NULL && pt->type == OBJECT_IOAS)
-        error = alloc_paging(call, (struct ioas *)pt, &device->device);
-    else if (pt != NULL && pt->type == OBJECT_PAGING)
-        error = alloc_nested(call, (struct paging *)pt, pt, &device->device);
-    else if (pt != NULL && pt->type == OBJECT_VIOMMU && ((struct viommu *)pt)->unit == device->device.unit)
-        error = alloc_nested(call, ((struct viommu *)pt)->parent, pt, &device->device);
-    else
-        error = -NIDUS_EINVAL;
-    if (error == 0 && (alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0)
-        error = set_faults(call->context, alloc->out_hwpt_id, alloc->fault_id);
-    call->answer = error == 0;
-    return error;
+        return alloc_paging(call, (struct ioas *)pt, &device->device);
+    if (pt != NULL && pt->type == OBJECT_PAGING)
+        return alloc_nested(call, (struct paging *)pt, pt, &device->device);
+    if (pt != NULL && pt->type == OBJECT_VIOMMU && ((struct viommu *)pt)->unit == device->device.unit)
+        return alloc_nested(call, ((struct viommu *)pt)->parent, pt, &device->device);
+    return -NIDUS_EINVAL;
 }
 
 /* Invalidation --------------------------------------------------------------------------------------- */
-
-/* After so many steps in one call what remains is checked entry by entry, and then everything is invalidated at once: the
- * units are waited for a bounded number of times, whatever the guest asks for. */
-#define EXACT_STEPS 8u
 
 static int check_entry(const struct nidus_hwpt_vtd_s1_invalidate *e)
 {
@@ -240,34 +247,20 @@ static int read_step(struct iommu_context *c, uint64_t gpa, unsigned *count)
     return 0;
 }
 
-/* *done: entries that are good and whose invalidation has happened. */
-static int invalidate(struct iommu_context *c, struct first_stage *f, uint64_t gpa, uint32_t entries, uint32_t *done)
+/* entry_num: entries that are good and whose invalidation has happened. */
+static int invalidate(struct call *call)
 {
-    const struct engine_range everything = { .npages = UINT64_MAX };
-    uint32_t checked = 0;
-    int bad = 0, error;
+    struct nidus_hwpt_invalidate *inv = &call->invalidate;
+    struct iommu_context *c = call->context;
+    uint32_t left = call->entries - inv->entry_num;
+    unsigned count = left < STEP_ENTRIES ? left : STEP_ENTRIES;
+    int bad = read_step(c, inv->data_uptr + inv->entry_num * sizeof(c->step->entry[0]), &count);
+    int error = count != 0 ? engine_invalidate(call->first, c->step->range, count) : 0;
 
-    while (checked < entries && bad == 0) {
-        unsigned count = entries - checked < INVALIDATE_STEP ? entries - checked : INVALIDATE_STEP;
-        bool exact = checked < EXACT_STEPS * INVALIDATE_STEP;
-
-        bad = read_step(c, gpa + checked * sizeof(c->step->entry[0]), &count);
-        if (exact && count != 0) {
-            error = engine_invalidate(f, c->step->range, count);
-            if (error != 0)
-                return error;
-        }
-        checked += count;
-        if (exact)
-            *done = checked;
-    }
-    if (*done < checked) {
-        error = engine_invalidate(f, &everything, 1);
-        if (error != 0)
-            return error;
-        *done = checked;
-    }
-    return bad;
+    if (error != 0)
+        return error;
+    inv->entry_num += count;
+    return bad == 0 && inv->entry_num < call->entries ? CALL_MORE : bad;
 }
 
 int call_hwpt_invalidate(struct call *call)
@@ -276,6 +269,7 @@ int call_hwpt_invalidate(struct call *call)
     uint32_t entries = inv->entry_num;
     struct object *object;
 
+    call->entries = entries;
     inv->entry_num = 0;
     call->answer = true; /* entry_num goes back on every path */
     if (inv->reserved != 0)
@@ -291,5 +285,7 @@ int call_hwpt_invalidate(struct call *call)
         return -NIDUS_EINVAL;
     if (entries != 0 && inv->entry_len != sizeof(struct nidus_hwpt_vtd_s1_invalidate))
         return -NIDUS_EINVAL;
-    return invalidate(call->context, &((struct nested *)object)->first, inv->data_uptr, entries, &inv->entry_num);
+    call->first = &((struct nested *)object)->first;
+    call->resume = invalidate;
+    return invalidate(call);
 }

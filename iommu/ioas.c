@@ -2,85 +2,18 @@
 /*
  * ioas.c: I/O address spaces: which IOVA is which of the guest's memory.
  *
- * The areas of an IOAS are mapped in every paging HWPT made from it, always in all or in none.
+ * The areas of an IOAS are mapped in every paging HWPT made from it, always in all or in none: new ones are mapped everywhere before
+ * they join the IOAS's list, and those that go leave it before they are unmapped.  Both are done in steps.
  */
 #include "iommu/objects.h"
 
 #define MAP_FLAGS (NIDUS_IOAS_MAP_FIXED_IOVA | NIDUS_IOAS_MAP_WRITEABLE | NIDUS_IOAS_MAP_READABLE)
-/* An IOVA that nidus chooses is aligned as user_va is, up to a large page. */
-#define CHOSEN_ALIGNMENT_MAX (2ULL << 20)
-
-/* Areas in the domains ------------------------------------------------------------------------------- */
-
-/* Unmaps a range of whole areas that was not merged with others, which splits no leaf and so needs no memory. */
-static void domain_forget(const struct iommu_context *c, struct domain *d, uint64_t iova, uint64_t length)
-{
-    int error = engine_domain_unmap(d, iova, length);
-
-    if (error != 0)
-        platform_guest_log(c->guest, "IOVA 0x%llx to 0x%llx stays mapped after a failed call (error %d)", (unsigned long long)iova,
-                           (unsigned long long)(iova + length - 1), -error);
-}
-
-/* One area in one domain; nothing of it when that fails. */
-static int domain_map(const struct iommu_context *c, struct domain *d, const struct area *a)
-{
-    uint64_t done = 0, hpa, run;
-
-    while (done < a->length) {
-        int error = platform_guest_ram(c->guest, a->gpa + done, &hpa, &run);
-
-        if (error == 0) {
-            if (run > a->length - done)
-                run = a->length - done;
-            error = engine_domain_map(d, a->iova + done, hpa, run, a->prot);
-        }
-        if (error != 0) {
-            /* -EIO may have come after the entries were written. */
-            uint64_t written = error == -NIDUS_EIO ? done + run : done;
-
-            if (written != 0)
-                domain_forget(c, d, a->iova, written);
-            return error;
-        }
-        done += run;
-    }
-    return 0;
-}
-
-/* One area in every domain of the IOAS, or in none. */
-static int map_everywhere(const struct iommu_context *c, struct ioas *ioas, const struct area *a)
-{
-    int error = 0;
-
-    for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
-        error = engine_domain_allows(&p->domain, a->prot);
-    if (error != 0)
-        return error;
-    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next) {
-        error = domain_map(c, &p->domain, a);
-        if (error == 0)
-            continue;
-        for (struct paging *undo = ioas->hwpts; undo != p; undo = undo->next)
-            domain_forget(c, &undo->domain, a->iova, a->length);
-        return error;
-    }
-    for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-        engine_domain_merge(&p->domain, a->iova, a->length);
-    return 0;
-}
 
 /* The list of areas ---------------------------------------------------------------------------------- */
 
-static uint64_t area_last(const struct area *a)
+struct area **area_link(struct area **list, uint64_t iova)
 {
-    return a->iova + a->length - 1;
-}
-
-/* The link to the first area that ends at or behind iova. */
-static struct area **area_link(struct ioas *ioas, uint64_t iova)
-{
-    struct area **link = &ioas->areas;
+    struct area **link = list;
 
     while (*link != NULL && area_last(*link) < iova)
         link = &(*link)->next;
@@ -96,101 +29,222 @@ static struct area *area_alloc(struct iommu_context *c)
     return a;
 }
 
-static void area_free(struct iommu_context *c, struct area *a)
+void areas_free(struct iommu_context *c, struct area **list)
 {
-    c->areas--;
-    platform_free(c->guest, a, sizeof(*a));
+    while (*list != NULL) {
+        struct area *a = *list;
+
+        *list = a->next;
+        c->areas--;
+        platform_free(c->guest, a, sizeof(*a));
+    }
 }
 
-/* Maps a copy of *wanted and puts it into the list; the range is free. */
-static int area_add(struct iommu_context *c, struct ioas *ioas, const struct area *wanted)
+int area_hold(struct iommu_context *c, struct area **chain, const struct area *wanted)
 {
-    struct area **link = area_link(ioas, wanted->iova), *a = area_alloc(c);
-    int error;
+    struct area *a = area_alloc(c);
 
     if (a == NULL)
         return -NIDUS_ENOMEM;
     *a = *wanted;
-    error = map_everywhere(c, ioas, a);
-    if (error != 0) {
-        area_free(c, a);
-        return error;
-    }
-    a->next = *link;
-    *link = a;
+    a->next = *chain;
+    *chain = a;
     return 0;
 }
 
-/* Which IOVAs may be used ---------------------------------------------------------------------------- */
-
-/* First IOVA that some table of the IOAS does not reach. */
-static uint64_t ioas_limit(const struct ioas *ioas)
+/* Puts a chain of areas that follow each other into the list, where nothing is. */
+static void areas_join(struct ioas *ioas, struct area **chain)
 {
-    uint64_t limit = IOVA_LIMIT;
+    struct area **link = area_link(&ioas->areas, (*chain)->iova), *last = *chain;
 
-    for (const struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-        if (stage2_limit(&p->domain.table) < limit)
-            limit = stage2_limit(&p->domain.table);
-    return limit;
+    while (last->next != NULL)
+        last = last->next;
+    last->next = *link;
+    *link = *chain;
+    *chain = NULL;
 }
 
-static bool is_reserved(uint64_t iova, uint64_t length)
+/* Takes those that lie in [first, last] out of the list, and tells their bytes. */
+static struct area *areas_leave(struct ioas *ioas, uint64_t first, uint64_t last, uint64_t *bytes)
 {
-    return iova <= INTERRUPT_RANGE_LAST && iova + length - 1 >= INTERRUPT_RANGE_FIRST;
+    struct area **link = area_link(&ioas->areas, first), **end = link, *chain;
+
+    for (*bytes = 0; *end != NULL && (*end)->iova <= last; end = &(*end)->next)
+        *bytes += (*end)->length;
+    if (end == link)
+        return NULL;
+    chain = *link;
+    *link = *end;
+    *end = NULL;
+    return chain;
 }
 
-/* May this range be mapped?  length is not 0. */
-static int check_iova(struct ioas *ioas, uint64_t iova, uint64_t length)
+/* Makes a and the one behind it, where it ends, one. */
+static void area_unite(struct iommu_context *c, struct area *a)
 {
-    const struct area *next;
+    struct area *behind = a->next;
 
-    if (iova % PAGE_SIZE != 0 || length % PAGE_SIZE != 0)
-        return -NIDUS_EINVAL;
-    if (iova + length - 1 < iova)
-        return -NIDUS_EOVERFLOW;
-    if (is_reserved(iova, length) || iova + length - 1 >= ioas_limit(ioas))
-        return -NIDUS_EINVAL;
-    next = *area_link(ioas, iova);
-    return next != NULL && next->iova <= iova + length - 1 ? -NIDUS_EEXIST : 0;
+    a->length += behind->length;
+    a->next = behind->next;
+    behind->next = NULL;
+    areas_free(c, &behind);
 }
 
-static uint64_t align_up(uint64_t value, uint64_t alignment)
+/* Cuts the area that iova lies inside in two.  -ENOMEM. */
+static int area_split(struct iommu_context *c, struct ioas *ioas, uint64_t iova)
 {
-    return (value + alignment - 1) / alignment * alignment;
+    struct area *a = *area_link(&ioas->areas, iova), *behind;
+    uint64_t before;
+
+    if (a == NULL || a->iova >= iova)
+        return 0;
+    behind = area_alloc(c);
+    if (behind == NULL)
+        return -NIDUS_ENOMEM;
+    before = iova - a->iova;
+    *behind = *a;
+    behind->iova += before;
+    behind->gpa += before;
+    behind->length -= before;
+    a->length = before;
+    a->next = behind;
+    return 0;
 }
 
-/* As Linux aligns: as the memory is, but no more than the length rounded up to a power of two. */
-static uint64_t chosen_alignment(uint64_t gpa, uint64_t length)
-{
-    uint64_t alignment = PAGE_SIZE;
+/* Areas in the tables -------------------------------------------------------------------------------- */
 
-    while (alignment < CHOSEN_ALIGNMENT_MAX && alignment < length && gpa % (2 * alignment) == 0)
-        alignment *= 2;
-    return alignment;
+static struct area *work_areas(const struct work *w)
+{
+    return w->only != NULL ? w->ioas->areas : w->held;
 }
 
-/* The lowest free range, not at 0. */
-static int choose_iova(const struct ioas *ioas, const struct area *wanted, uint64_t *iova)
+void work_begin(struct work *w)
 {
-    uint64_t alignment = chosen_alignment(wanted->gpa, wanted->length), limit = ioas_limit(ioas);
-    uint64_t candidate = alignment;
-    const struct area *a = ioas->areas;
+    w->paging = w->only != NULL ? w->only : w->ioas->hwpts;
+    w->area = work_areas(w);
+    w->done = 0;
+}
 
-    if (wanted->length > limit)
-        return -NIDUS_ENOSPC;
-    while (candidate <= limit - wanted->length) {
-        while (a != NULL && area_last(a) < candidate)
-            a = a->next;
-        if (is_reserved(candidate, wanted->length)) {
-            candidate = align_up(INTERRUPT_RANGE_LAST + 1, alignment);
-        } else if (a != NULL && a->iova <= candidate + wanted->length - 1) {
-            candidate = align_up(area_last(a) + 1, alignment);
-        } else {
-            *iova = candidate;
-            return 0;
-        }
+static int map_part(struct call *call, uint64_t *length, unsigned *entries)
+{
+    const struct work *w = &call->work;
+    const struct area *a = w->area;
+    unsigned prot = a->prot | (w->ioas->small_pages ? STAGE2_SMALL : 0);
+    uint64_t left = a->length - w->done, hpa, run;
+    int error = platform_guest_ram(call->context->guest, a->gpa + w->done, &hpa, &run);
+
+    if (error == 0) {
+        *length = stage2_map_step(&w->paging->domain.table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
+        error = engine_domain_map(&w->paging->domain, a->iova + w->done, hpa, *length, prot);
     }
-    return -NIDUS_ENOSPC;
+    return error;
+}
+
+/* Goes on whatever happens: what leaves an IOAS has to leave all tables.  It splits no leaf, and so needs no memory. */
+static int unmap_part(struct call *call, uint64_t *length, unsigned *entries)
+{
+    struct work *w = &call->work;
+    uint64_t iova = w->area->iova + w->done;
+    int error;
+
+    *length = stage2_unmap_step(&w->paging->domain.table, iova, w->area->length - w->done, entries);
+    error = engine_domain_unmap(&w->paging->domain, iova, *length);
+    if (error != 0)
+        w->unmap_error = error;
+    return 0;
+}
+
+/* Once an area is everywhere: a page that reaches beyond it takes memory to unmap it alone. */
+static int merge_part(struct call *call, uint64_t *length, unsigned *entries)
+{
+    const struct work *w = &call->work;
+
+    *entries = 0;
+    *length = w->area->length;
+    if (!w->ioas->small_pages)
+        engine_domain_merge(&w->paging->domain, w->area->iova, w->area->length);
+    return 0;
+}
+
+int work_step(struct call *call, work_part *part)
+{
+    struct work *w = &call->work;
+    unsigned spent = 0, entries;
+    uint64_t length;
+
+    for (; w->paging != NULL; w->paging = w->only != NULL ? NULL : w->paging->next, w->area = work_areas(w))
+        for (; w->area != NULL; w->area = w->area->next, w->done = 0)
+            for (; w->done < w->area->length; w->done += length, spent += entries + STEP_REQUEST) {
+                int error = spent < STEP_ENTRIES ? part(call, &length, &entries) : CALL_MORE;
+
+                if (error != 0)
+                    return error;
+            }
+    return 0;
+}
+
+int ioas_fill(struct call *call)
+{
+    struct work *w = &call->work;
+    int error = w->merging ? 0 : work_step(call, map_part);
+
+    if (error != 0)
+        return error;
+    if (!w->merging) {
+        w->merging = true;
+        work_begin(w);
+    }
+    return work_step(call, merge_part);
+}
+
+/* Of IOAS_UNMAP, and of a map that failed: nothing is left of the areas when it is done. */
+static int unmap_held(struct call *call)
+{
+    struct work *w = &call->work;
+
+    if (work_step(call, unmap_part) == CALL_MORE)
+        return CALL_MORE;
+    if (w->error != 0 && w->unmap_error != 0)
+        platform_guest_log(call->context->guest, "IOVA 0x%llx to 0x%llx stays mapped after a failed call (error %d)",
+                           (unsigned long long)w->held->iova, (unsigned long long)area_last(w->held), -w->unmap_error);
+    areas_free(call->context, &w->held);
+    call->answer = w->error == 0 && w->unmap_error == 0;
+    return w->error != 0 ? w->error : w->unmap_error;
+}
+
+static int map_held(struct call *call)
+{
+    struct work *w = &call->work;
+    int error = ioas_fill(call);
+
+    if (error == CALL_MORE)
+        return error;
+    if (error != 0) {
+        w->error = error;
+        work_begin(w);
+        call->resume = unmap_held;
+        return unmap_held(call);
+    }
+    areas_join(w->ioas, &w->held);
+    call->answer = true;
+    return 0;
+}
+
+/* May the areas that call->work holds be mapped in all tables?  Then they are. */
+static int map_everywhere(struct call *call)
+{
+    struct work *w = &call->work;
+    int error = 0;
+
+    for (struct paging *p = w->ioas->hwpts; p != NULL && error == 0; p = p->next)
+        error = engine_domain_allows(&p->domain, w->held->prot);
+    if (error != 0) {
+        areas_free(call->context, &w->held);
+        return error;
+    }
+    work_begin(w);
+    call->resume = map_held;
+    return map_held(call);
 }
 
 /* IOASes --------------------------------------------------------------------------------------------- */
@@ -208,42 +262,31 @@ struct ioas *ioas_create(struct iommu_context *c)
 
 void ioas_free(struct iommu_context *c, struct ioas *ioas)
 {
-    while (ioas->areas != NULL) {
-        struct area *a = ioas->areas;
-
-        ioas->areas = a->next;
-        area_free(c, a);
-    }
+    areas_free(c, &ioas->areas);
+    areas_free(c, &ioas->allowed);
     platform_free(c->guest, ioas, sizeof(*ioas));
 }
 
 int ioas_map_ram(struct iommu_context *c, struct ioas *ioas)
 {
-    struct area a = { .prot = STAGE2_READ | STAGE2_WRITE, .divisible = true };
+    struct area a = { .prot = STAGE2_READ | STAGE2_WRITE, .divisible = true, .writeable = true }, *one = NULL;
 
     for (unsigned i = 0; platform_guest_region(c->guest, i, &a.gpa, &a.length); i++) {
-        int error;
-
         a.iova = a.gpa;
-        error = area_add(c, ioas, &a);
-        if (error != 0)
-            return error;
+        if (area_hold(c, &one, &a) != 0)
+            return -NIDUS_ENOMEM;
+        areas_join(ioas, &one);
     }
     return 0;
 }
 
-int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *paging)
+int ioas_add_hwpt(struct ioas *ioas, struct paging *paging)
 {
     for (const struct area *a = ioas->areas; a != NULL; a = a->next)
-        if (area_last(a) >= stage2_limit(&paging->domain.table))
-            return -NIDUS_EADDRINUSE;
-    for (const struct area *a = ioas->areas; a != NULL; a = a->next) {
-        int error = domain_map(c, &paging->domain, a);
-
-        if (error != 0)
-            return error;
-        engine_domain_merge(&paging->domain, a->iova, a->length);
-    }
+        if (engine_domain_allows(&paging->domain, a->prot) != 0)
+            return -NIDUS_EINVAL;
+    if (iova_collide(ioas->areas, &paging->domain) || iova_collide(ioas->allowed, &paging->domain))
+        return -NIDUS_EADDRINUSE;
     paging->ioas = ioas;
     paging->next = ioas->hwpts;
     ioas->hwpts = paging;
@@ -262,6 +305,11 @@ void ioas_remove_hwpt(struct paging *paging)
 }
 
 /* Calls ---------------------------------------------------------------------------------------------- */
+
+struct ioas *ioas_get(const struct call *call, uint32_t id)
+{
+    return (struct ioas *)object_get(call->context, id, OBJECT_IOAS);
+}
 
 int call_ioas_alloc(struct call *call)
 {
@@ -287,11 +335,16 @@ static int check_memory(const struct nidus_ioas_map *map)
     return map->user_va % PAGE_SIZE != 0 || map->length % PAGE_SIZE != 0 ? -NIDUS_EINVAL : 0;
 }
 
+static unsigned map_prot(uint32_t flags)
+{
+    return (flags & NIDUS_IOAS_MAP_READABLE ? STAGE2_READ : 0) | (flags & NIDUS_IOAS_MAP_WRITEABLE ? STAGE2_WRITE : 0);
+}
+
 int call_ioas_map(struct call *call)
 {
     struct nidus_ioas_map *map = &call->ioas_map;
     struct iommu_context *c = call->context;
-    struct area area = { .iova = map->iova, .length = map->length, .gpa = map->user_va };
+    struct area area = { .length = map->length, .gpa = map->user_va, .prot = map_prot(map->flags) };
     struct ioas *ioas;
     int error;
 
@@ -299,71 +352,106 @@ int call_ioas_map(struct call *call)
         return -NIDUS_EOPNOTSUPP;
     if (map->iova == UINT64_MAX || map->length == UINT64_MAX)
         return -NIDUS_EOVERFLOW;
-    area.prot = (map->flags & NIDUS_IOAS_MAP_READABLE ? STAGE2_READ : 0) | (map->flags & NIDUS_IOAS_MAP_WRITEABLE ? STAGE2_WRITE : 0);
     if (area.prot == 0)
         return -NIDUS_EINVAL;
-    ioas = (struct ioas *)object_get(c, map->ioas_id, OBJECT_IOAS);
+    ioas = ioas_get(call, map->ioas_id);
     if (ioas == NULL)
         return -NIDUS_ENOENT;
     error = check_memory(map);
     if (error == 0)
-        error = map->flags & NIDUS_IOAS_MAP_FIXED_IOVA ? check_iova(ioas, map->iova, map->length) : choose_iova(ioas, &area, &area.iova);
+        error = map->flags & NIDUS_IOAS_MAP_FIXED_IOVA ? iova_check(ioas, map->iova, map->length)
+                                                       : iova_choose(ioas, map->user_va, map->length, &map->iova);
     if (error != 0)
         return error;
     if (!is_guest_ram(c->guest, map->user_va, map->length))
         return -NIDUS_EFAULT;
-    error = area_add(c, ioas, &area);
-    if (error != 0)
-        return error;
-    map->iova = area.iova;
-    call->answer = true;
-    return 0;
+    area.iova = map->iova;
+    area.writeable = (area.prot & STAGE2_WRITE) != 0;
+    call->work.ioas = ioas;
+    error = area_hold(c, &call->work.held, &area);
+    return error != 0 ? error : map_everywhere(call);
 }
 
-/* The part of *a that lies in [first, last]. */
-static void clip(const struct area *a, uint64_t first, uint64_t last, uint64_t *iova, uint64_t *length)
+/* What the source has in the range, as a chain of areas for the destination. */
+static int hold_copy(struct call *call, struct ioas *from, unsigned prot)
 {
-    uint64_t end = area_last(a) < last ? area_last(a) : last;
+    const struct nidus_ioas_copy *copy = &call->ioas_copy;
+    struct area **link = &call->work.held;
+    uint64_t at = copy->src_iova, last = at + copy->length - 1;
 
-    *iova = a->iova > first ? a->iova : first;
-    *length = end - *iova + 1;
-}
+    for (const struct area *a = *area_link(&from->areas, at); a != NULL && a->iova <= at; a = a->next) {
+        uint64_t end = area_last(a) < last ? area_last(a) : last;
+        struct area part = { .iova = copy->dst_iova + (at - copy->src_iova), .length = end - at + 1, .gpa = a->gpa + (at - a->iova),
+                             .prot = prot, .writeable = a->writeable };
+        int error = area_hold(call->context, link, &part);
 
-/* Takes [iova, iova + length) out of the area at *link; behind: an area for what is left behind it, when there is a part before it too.
- * Returns the link to what follows. */
-static struct area **area_cut(struct iommu_context *c, struct area **link, uint64_t iova, uint64_t length, struct area **behind)
-{
-    struct area *a = *link;
-    uint64_t before = iova - a->iova, after = area_last(a) - (iova + length - 1);
-
-    if (before != 0 && after != 0) {
-        **behind = *a;
-        a->next = *behind;
-        a = *behind;
-        *behind = NULL;
-        (*link)->length = before;
+        if (error != 0 || end == last)
+            return error;
         link = &(*link)->next;
-    } else if (before != 0) {
-        a->length = before;
-        return &a->next;
+        at = end + 1;
     }
-    if (after == 0) {
-        *link = a->next;
-        area_free(c, a);
-        return link;
-    }
-    a->gpa += a->length - after;
-    a->iova += a->length - after;
-    a->length = after;
-    return &a->next;
+    return -NIDUS_ENOENT;
 }
 
-/* May [first, last] be unmapped?  *middle: an area stays on both sides of it. */
-static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, bool *middle)
+/* Where the copy goes. */
+static int place_copy(struct call *call)
 {
-    const struct area *a = *area_link(ioas, first);
+    struct nidus_ioas_copy *copy = &call->ioas_copy;
+    uint64_t distance;
+    int error;
 
-    *middle = false;
+    call->work.ioas = ioas_get(call, copy->dst_ioas_id);
+    if (call->work.ioas == NULL)
+        return -NIDUS_ENOENT;
+    if ((copy->src_iova | copy->length) % PAGE_SIZE != 0)
+        return -NIDUS_EINVAL;
+    distance = copy->dst_iova;
+    error = copy->flags & NIDUS_IOAS_MAP_FIXED_IOVA
+                ? iova_check(call->work.ioas, copy->dst_iova, copy->length)
+                : iova_choose(call->work.ioas, call->work.held->gpa, copy->length, &copy->dst_iova);
+    distance = copy->dst_iova - distance;
+    for (struct area *a = call->work.held; a != NULL && error == 0; a = a->next) {
+        a->iova += distance;
+        if ((a->prot & STAGE2_WRITE) != 0 && !a->writeable)
+            error = -NIDUS_EPERM;
+    }
+    return error;
+}
+
+int call_ioas_copy(struct call *call)
+{
+    struct nidus_ioas_copy *copy = &call->ioas_copy;
+    unsigned prot = map_prot(copy->flags);
+    struct ioas *from;
+    int error;
+
+    if ((copy->flags & ~MAP_FLAGS) != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (copy->length == UINT64_MAX || copy->dst_iova == UINT64_MAX)
+        return -NIDUS_EOVERFLOW;
+    if (prot == 0)
+        return -NIDUS_EINVAL;
+    from = ioas_get(call, copy->src_ioas_id);
+    if (from == NULL)
+        return -NIDUS_ENOENT;
+    if (copy->length == 0)
+        return -NIDUS_EINVAL;
+    if (copy->src_iova + copy->length - 1 < copy->src_iova)
+        return -NIDUS_EOVERFLOW;
+    error = hold_copy(call, from, prot);
+    if (error == 0)
+        error = place_copy(call);
+    if (error == 0)
+        return map_everywhere(call);
+    areas_free(call->context, &call->work.held);
+    return error;
+}
+
+/* May [first, last] be unmapped? */
+static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last)
+{
+    const struct area *a = *area_link(&ioas->areas, first);
+
     if (a == NULL || a->iova > last)
         return -NIDUS_ENOENT;
     for (; a != NULL && a->iova <= last; a = a->next) {
@@ -373,87 +461,41 @@ static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, bool *m
             return -NIDUS_ENOENT;
         if (first % PAGE_SIZE != 0 || (last + 1) % PAGE_SIZE != 0)
             return -NIDUS_EINVAL;
-        *middle |= a->iova < first && area_last(a) > last;
     }
     return 0;
 }
 
-/* The next part of [first, last] that is mapped without a gap, from area *a on; *a goes on behind it.  false: there is no more. */
-static bool next_run(const struct area **a, uint64_t first, uint64_t last, uint64_t *iova, uint64_t *length)
+/* Makes the ends of what lies in [first, last] ends of leaves in all tables, and of areas, so that nothing behind this needs memory.
+ * -ENOMEM: devices find no difference, and the leaves that could be split are merged again. */
+static int make_borders(struct iommu_context *c, struct ioas *ioas, uint64_t first, uint64_t last)
 {
-    struct area run;
-
-    if (*a == NULL || (*a)->iova > last)
-        return false;
-    run = **a;
-    while ((*a = (*a)->next) != NULL && (*a)->iova == area_last(&run) + 1 && (*a)->iova <= last)
-        run.length += (*a)->length;
-    clip(&run, first, last, iova, length);
-    return true;
-}
-
-/*
- * Before anything is unmapped: the large pages that reach beyond a run are split in every domain, the only thing that takes memory.
- * -ENOMEM: the devices find no difference, and what could be split is merged again.
- */
-static int split_everywhere(struct ioas *ioas, uint64_t first, uint64_t last)
-{
-    const struct area *a = *area_link(ioas, first);
-    uint64_t iova, length;
+    const struct area *a = *area_link(&ioas->areas, first);
+    uint64_t iova = a->iova > first ? a->iova : first, length = 0;
+    unsigned areas = c->areas;
     int error = 0;
 
-    while (error == 0 && next_run(&a, first, last, &iova, &length))
-        for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
-            error = engine_domain_split(&p->domain, iova, length);
+    for (; a != NULL && a->iova <= last; a = a->next)
+        length = (area_last(a) < last ? area_last(a) : last) - iova + 1;
+    for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
+        error = engine_domain_split(&p->domain, iova, length);
     if (error == 0)
-        return 0;
-    for (a = *area_link(ioas, first); next_run(&a, first, last, &iova, &length); )
-        for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-            engine_domain_merge(&p->domain, iova, length);
-    return error;
-}
-
-/* -EIO: all is gone from all tables, but a unit did not answer. */
-static int unmap_everywhere(struct ioas *ioas, uint64_t first, uint64_t last)
-{
-    const struct area *a = *area_link(ioas, first);
-    uint64_t iova, length;
-    int result = 0;
-
-    while (next_run(&a, first, last, &iova, &length))
-        for (struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-            if (engine_domain_unmap(&p->domain, iova, length) != 0)
-                result = -NIDUS_EIO;
-    return result;
-}
-
-/* Unmaps what lies in [first, last], which check_unmap has allowed: all of it or, -ENOMEM, nothing. */
-static int unmap_areas(struct iommu_context *c, struct ioas *ioas, uint64_t first, uint64_t last, struct area **behind, uint64_t *unmapped)
-{
-    struct area **link = area_link(ioas, first);
-    int error = split_everywhere(ioas, first, last);
-
-    if (error != 0)
-        return error;
-    error = unmap_everywhere(ioas, first, last);
-    while (*link != NULL && (*link)->iova <= last) {
-        uint64_t iova, length;
-
-        clip(*link, first, last, &iova, &length);
-        *unmapped += length;
-        link = area_cut(c, link, iova, length, behind);
+        error = area_split(c, ioas, first);
+    if (error == 0) {
+        error = area_split(c, ioas, last + 1);
+        if (error != 0 && c->areas != areas)
+            area_unite(c, *area_link(&ioas->areas, first - 1));
     }
+    for (struct paging *p = ioas->hwpts; p != NULL && error != 0 && !ioas->small_pages; p = p->next)
+        engine_domain_merge(&p->domain, iova, length);
     return error;
 }
 
 int call_ioas_unmap(struct call *call)
 {
     struct nidus_ioas_unmap *unmap = &call->ioas_unmap;
-    struct iommu_context *c = call->context;
-    struct ioas *ioas = (struct ioas *)object_get(c, unmap->ioas_id, OBJECT_IOAS);
-    bool all = unmap->iova == 0 && unmap->length == UINT64_MAX, middle = false;
-    uint64_t last = all ? UINT64_MAX : unmap->iova + unmap->length - 1, unmapped = 0;
-    struct area *behind = NULL;
+    struct ioas *ioas = ioas_get(call, unmap->ioas_id);
+    bool all = unmap->iova == 0 && unmap->length == UINT64_MAX;
+    uint64_t last = all ? UINT64_MAX : unmap->iova + unmap->length - 1;
     int error = 0;
 
     if (ioas == NULL)
@@ -465,18 +507,48 @@ int call_ioas_unmap(struct call *call)
     if (last < unmap->iova)
         return -NIDUS_EOVERFLOW;
     if (!all)
-        error = check_unmap(ioas, unmap->iova, last, &middle);
-    if (error == 0 && middle) {
-        behind = area_alloc(c);
-        error = behind == NULL ? -NIDUS_ENOMEM : 0;
-    }
-    if (error == 0)
-        error = unmap_areas(c, ioas, unmap->iova, last, &behind, &unmapped);
-    if (behind != NULL)
-        area_free(c, behind);
+        error = check_unmap(ioas, unmap->iova, last);
+    if (error == 0 && !all)
+        error = make_borders(call->context, ioas, unmap->iova, last);
     if (error != 0)
         return error;
-    unmap->length = unmapped;
-    call->answer = true;
+    call->work = (struct work){ .ioas = ioas, .held = areas_leave(ioas, unmap->iova, last, &unmap->length) };
+    for (struct area *a = call->work.held; a != NULL; a = a->next) /* a large page may lie across areas */
+        while (a->next != NULL && a->next->iova == area_last(a) + 1)
+            area_unite(call->context, a);
+    work_begin(&call->work);
+    call->resume = unmap_held;
+    return unmap_held(call);
+}
+
+/* As with Linux, large pages can be given up only while nothing is mapped in a table. */
+static int set_huge_pages(struct ioas *ioas, uint64_t value)
+{
+    if (value > 1 || (value == 0 && !ioas->small_pages && ioas->hwpts != NULL && ioas->areas != NULL))
+        return -NIDUS_EINVAL;
+    ioas->small_pages = value == 0;
     return 0;
+}
+
+int call_option(struct call *call)
+{
+    struct nidus_option *option = &call->option;
+    bool get = option->op == NIDUS_OPTION_OP_GET;
+    struct ioas *ioas;
+
+    if (option->reserved != 0 || option->option_id > NIDUS_OPTION_HUGE_PAGES)
+        return -NIDUS_EOPNOTSUPP;
+    if (option->option_id == NIDUS_OPTION_RLIMIT_MODE && option->object_id != 0)
+        return -NIDUS_EOPNOTSUPP;
+    ioas = ioas_get(call, option->object_id);
+    if (option->option_id == NIDUS_OPTION_HUGE_PAGES && ioas == NULL)
+        return -NIDUS_ENOENT;
+    if (!get && option->op != NIDUS_OPTION_OP_SET)
+        return -NIDUS_EOPNOTSUPP;
+    if (get) {
+        call->answer = true;
+        option->val64 = ioas != NULL && !ioas->small_pages;
+        return 0;
+    }
+    return ioas != NULL ? set_huge_pages(ioas, option->val64) : -NIDUS_EPERM; /* what a guest uses is counted as nidus says */
 }

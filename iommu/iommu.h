@@ -63,7 +63,9 @@ static inline bool iommu_handles(uint64_t nr)
 {
     return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ || nr == NIDUS_CALL_EVENT_READ || nr == NIDUS_CALL_EVENT_WRITE;
 }
-/* Performs call nr with the payload at gpa.  0 or a negative errno for RAX. */
+/* Performs call nr with the payload at gpa.  0 or a negative errno for RAX; or IOMMU_AGAIN: a bounded step of it is done, and the same call
+ * has to be made again, before any other of this guest and before it runs on. */
+#define IOMMU_AGAIN INT64_MIN
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id);
 
 /* The guest's event channels: a bit for each that exists, and that has something to read. */

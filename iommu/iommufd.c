@@ -5,7 +5,7 @@
 #include "iommu/objects.h"
 
 /* Order of pages for what is larger than platform_alloc gives. */
-#define STEP_ORDER       1
+#define STEP_ORDER 3
 _Static_assert(sizeof(struct invalidate_step) <= PAGE_SIZE << STEP_ORDER, "entries of one step");
 
 /* Objects -------------------------------------------------------------------------------------------- */
@@ -86,6 +86,13 @@ int call_destroy(struct call *call)
 
 /* Calls ---------------------------------------------------------------------------------------------- */
 
+/* Of files, processes, VFIO containers and queues in hardware, which are not here. */
+static int call_unsupported(struct call *call)
+{
+    (void)call;
+    return -NIDUS_EOPNOTSUPP;
+}
+
 struct call_row {
     uint32_t number;
     uint16_t min_size, known_size;
@@ -95,65 +102,102 @@ struct call_row {
 
 /* Linux takes HWPT_ALLOC, GET_HW_INFO and VIOMMU_ALLOC from callers that know less of them. */
 static const struct call_row calls[] = {
-    { NIDUS_CALL_ATTACH,          12, 12,                                   call_attach, true },
-    { NIDUS_CALL_DETACH,           8,  8,                                   call_detach, true },
-    { NIDUS_CALL_DESTROY,          8, sizeof(struct nidus_destroy),         call_destroy, false },
-    { NIDUS_CALL_IOAS_ALLOC,      12, sizeof(struct nidus_ioas_alloc),      call_ioas_alloc, false },
-    { NIDUS_CALL_IOAS_MAP,        40, sizeof(struct nidus_ioas_map),        call_ioas_map, false },
-    { NIDUS_CALL_IOAS_UNMAP,      24, sizeof(struct nidus_ioas_unmap),      call_ioas_unmap, false },
-    { NIDUS_CALL_HWPT_ALLOC,      24, sizeof(struct nidus_hwpt_alloc),      call_hwpt_alloc, false },
-    { NIDUS_CALL_GET_HW_INFO,     32, sizeof(struct nidus_hw_info),         call_hw_info, false },
-    { NIDUS_CALL_HWPT_INVALIDATE, 32, sizeof(struct nidus_hwpt_invalidate), call_hwpt_invalidate, false },
-    { NIDUS_CALL_FAULT_QUEUE_ALLOC, 16, sizeof(struct nidus_fault_alloc),   call_fault_queue_alloc, false },
-    { NIDUS_CALL_VIOMMU_ALLOC,    24, sizeof(struct nidus_viommu_alloc),    call_viommu_alloc, false },
-    { NIDUS_CALL_VDEVICE_ALLOC,   24, sizeof(struct nidus_vdevice_alloc),   call_vdevice_alloc, false },
-    { NIDUS_CALL_VEVENTQ_ALLOC,   32, sizeof(struct nidus_veventq_alloc),   call_veventq_alloc, false },
-    { NIDUS_CALL_FAULT_READ,      32, sizeof(struct nidus_fault_read),      call_fault_read, false },
-    { NIDUS_CALL_EVENT_READ,      24, sizeof(struct nidus_event_io),        call_event_read, false },
-    { NIDUS_CALL_EVENT_WRITE,     24, sizeof(struct nidus_event_io),        call_event_write, false },
+    { NIDUS_CALL_ATTACH,                  12, 12,                                           call_attach, true },
+    { NIDUS_CALL_DETACH,                   8,  8,                                           call_detach, true },
+    { NIDUS_CALL_DESTROY,                  8, sizeof(struct nidus_destroy),                 call_destroy, false },
+    { NIDUS_CALL_IOAS_ALLOC,              12, sizeof(struct nidus_ioas_alloc),              call_ioas_alloc, false },
+    { NIDUS_CALL_IOAS_ALLOW_IOVAS,        24, sizeof(struct nidus_ioas_allow_iovas),        call_ioas_allow_iovas, false },
+    { NIDUS_CALL_IOAS_COPY,               40, sizeof(struct nidus_ioas_copy),               call_ioas_copy, false },
+    { NIDUS_CALL_IOAS_IOVA_RANGES,        32, sizeof(struct nidus_ioas_iova_ranges),        call_ioas_iova_ranges, false },
+    { NIDUS_CALL_IOAS_MAP,                40, sizeof(struct nidus_ioas_map),                call_ioas_map, false },
+    { NIDUS_CALL_IOAS_UNMAP,              24, sizeof(struct nidus_ioas_unmap),              call_ioas_unmap, false },
+    { NIDUS_CALL_OPTION,                  24, sizeof(struct nidus_option),                  call_option, false },
+    { NIDUS_CALL_VFIO_IOAS,               12, 12,                                           call_unsupported, false },
+    { NIDUS_CALL_HWPT_ALLOC,              24, sizeof(struct nidus_hwpt_alloc),              call_hwpt_alloc, false },
+    { NIDUS_CALL_GET_HW_INFO,             32, sizeof(struct nidus_hw_info),                 call_hw_info, false },
+    { NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, 16, sizeof(struct nidus_hwpt_set_dirty_tracking), call_set_dirty_tracking, false },
+    { NIDUS_CALL_HWPT_GET_DIRTY_BITMAP,   48, sizeof(struct nidus_hwpt_get_dirty_bitmap),   call_get_dirty_bitmap, false },
+    { NIDUS_CALL_HWPT_INVALIDATE,         32, sizeof(struct nidus_hwpt_invalidate),         call_hwpt_invalidate, false },
+    { NIDUS_CALL_FAULT_QUEUE_ALLOC,       16, sizeof(struct nidus_fault_alloc),             call_fault_queue_alloc, false },
+    { NIDUS_CALL_VIOMMU_ALLOC,            24, sizeof(struct nidus_viommu_alloc),            call_viommu_alloc, false },
+    { NIDUS_CALL_VDEVICE_ALLOC,           24, sizeof(struct nidus_vdevice_alloc),           call_vdevice_alloc, false },
+    { NIDUS_CALL_VEVENTQ_ALLOC,           32, sizeof(struct nidus_veventq_alloc),           call_veventq_alloc, false },
+    { NIDUS_CALL_EVENT_READ,              24, sizeof(struct nidus_event_io),                call_event_read, false },
+    { NIDUS_CALL_EVENT_WRITE,             24, sizeof(struct nidus_event_io),                call_event_write, false },
+    { NIDUS_CALL_IOAS_MAP_FILE,           40, 40,                                           call_unsupported, false },
+    { NIDUS_CALL_IOAS_CHANGE_PROCESS,      8, 8,                                            call_unsupported, false },
+    { NIDUS_CALL_HW_QUEUE_ALLOC,          40, 40,                                           call_unsupported, false },
+    { NIDUS_CALL_FAULT_READ,              32, sizeof(struct nidus_fault_read),              call_fault_read, false },
 };
 
-/* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
-static int vfio_envelope_read(struct call *call, uint64_t gpa, uint32_t known)
+static const struct call_row *find_row(uint64_t nr)
 {
-    if (gpa == 0 || platform_guest_read(call->context->guest, gpa, &call->attach, known) != 0)
-        return -NIDUS_EFAULT;
-    return call->attach.argsz < known ? -NIDUS_EINVAL : 0;
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+        if (calls[i].number == nr)
+            return &calls[i];
+    return NULL;
 }
 
-static int perform(const struct call_row *row, struct call *call, uint64_t gpa)
+/* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
+static int vfio_envelope_read(struct call *call)
 {
-    struct guest *guest = call->context->guest;
-    uint32_t size = row->known_size;
-    int error, answered = 0;
+    if (call->gpa == 0 || platform_guest_read(call->context->guest, call->gpa, &call->attach, call->known) != 0)
+        return -NIDUS_EFAULT;
+    return call->attach.argsz < call->known ? -NIDUS_EINVAL : 0;
+}
+
+static int begin(struct call *call, const struct call_row *row)
+{
+    int error;
 
     if (row->vfio)
-        error = vfio_envelope_read(call, gpa, row->known_size);
+        error = vfio_envelope_read(call);
     else
-        error = envelope_read(guest, gpa, &call->attach, row->min_size, row->known_size, &size);
-    if (error != 0)
-        return error;
-    platform_lock(&call->context->lock);
-    error = row->handler(call);
-    platform_unlock(&call->context->lock);
+        error = envelope_read(call->context->guest, call->gpa, &call->attach, row->min_size, row->known_size, &call->size);
+    return error != 0 ? error : row->handler(call);
+}
+
+static int64_t finish(struct call *call, int error)
+{
+    int answered = 0;
+
+    call->resume = NULL;
     if (call->answer)
-        answered = envelope_write(guest, gpa, &call->attach, row->known_size, size);
+        answered = envelope_write(call->context->guest, call->gpa, &call->attach, call->known, call->size);
     return answered != 0 ? answered : error;
+}
+
+/* A call, or what comes next of the one that is not finished. */
+static int64_t perform(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
+{
+    struct call *call = &context->call;
+    const struct call_row *row = find_row(nr);
+    int error;
+
+    if (call->resume != NULL) {
+        error = call->resume(call);
+    } else {
+        if (row == NULL)
+            return -NIDUS_ENOTTY;
+        /* Where Linux would not even have a file descriptor. */
+        if (row->vfio && object_get(context, device_id, OBJECT_DEVICE) == NULL)
+            return -NIDUS_ENOENT;
+        *call = (struct call){
+            .context = context, .gpa = gpa, .device_id = device_id, .known = row->known_size, .size = row->known_size,
+        };
+        error = begin(call, row);
+    }
+    return error == CALL_MORE ? IOMMU_AGAIN : finish(call, error);
 }
 
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
 {
-    struct call call = { .context = context, .gpa = gpa, .device_id = device_id };
+    int64_t result;
 
-    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-        if (calls[i].number != nr)
-            continue;
-        /* Where Linux would not even have a file descriptor. */
-        if (calls[i].vfio && object_get(context, device_id, OBJECT_DEVICE) == NULL)
-            return -NIDUS_ENOENT;
-        return perform(&calls[i], &call, gpa);
-    }
-    return -NIDUS_ENOTTY;
+    platform_lock(&context->lock);
+    result = perform(context, nr, gpa, device_id);
+    platform_unlock(&context->lock);
+    return result;
 }
 
 /* Contexts ------------------------------------------------------------------------------------------- */
@@ -252,6 +296,7 @@ void iommu_context_destroy(struct iommu_context *context)
     };
     bool all = true;
 
+    areas_free(context, &context->call.work.held); /* of a call that was not finished */
     release_devices(context);
     for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         all &= destroy_all(context, order[i]);

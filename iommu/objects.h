@@ -22,11 +22,17 @@
 #define MAX_AREAS     4096u     /* of all IOASes of a guest */
 #define IOVA_LIMIT    (1ULL << 57) /* of an IOAS without HWPT: what five levels reach */
 #define FAULT_RECORDS 256u
-#define INVALIDATE_STEP 128u    /* entries that are read and flushed at a time */
+#define MAX_PASIDS    4096u     /* attached at a time, of all devices of a guest */
+#define MAX_ALLOWED   256u      /* ranges of ALLOW_IOVAS */
+#define STEP_ENTRIES  512u      /* what one step of a long call does: entries of a table, or of HWPT_INVALIDATE … */
+#define STEP_REQUEST   64u      /* … and what a request to the units counts as */
 
 /* Requests to this range are interrupts, which the second stage never sees (VT-d spec 3.14). */
 #define INTERRUPT_RANGE_FIRST 0xfee00000ULL
 #define INTERRUPT_RANGE_LAST  0xfeefffffULL
+
+/* From a handler: a step is done, and another is needed (struct call). */
+#define CALL_MORE 1
 
 enum object_type { OBJECT_DEVICE, OBJECT_IOAS, OBJECT_PAGING, OBJECT_NESTED, OBJECT_FAULT_QUEUE, OBJECT_VIOMMU, OBJECT_VDEVICE, OBJECT_VEVENTQ };
 
@@ -58,12 +64,15 @@ struct area {
     uint64_t iova, length, gpa;
     unsigned prot;              /* STAGE2_READ | STAGE2_WRITE */
     bool divisible;             /* put there by nidus, not by IOAS_MAP: an unmap may cut it */
+    bool writeable;             /* IOAS_MAP gave the memory with WRITEABLE: IOAS_COPY may, too */
 };
 
 struct ioas {
     struct object object;
     struct area *areas;
+    struct area *allowed;       /* where IOVAs are chosen; NULL: everywhere */
     struct paging *hwpts;
+    bool small_pages;           /* leaves of 4 KiB alone (NIDUS_OPTION_HUGE_PAGES 0) */
 };
 
 struct paging {
@@ -109,6 +118,8 @@ struct assigned {
 };
 #define NOT_LEAVING UINT32_MAX
 
+struct call;
+
 /* The oldest record is at [first], at most depth of them; lost counts since the last FAULT_READ; sequence: of the next fault; gap: the one before
  * it was lost. */
 struct fault_ring {
@@ -144,40 +155,53 @@ struct veventq {
 };
 
 struct invalidate_step {
-    struct nidus_hwpt_vtd_s1_invalidate entry[INVALIDATE_STEP];
-    struct engine_range range[INVALIDATE_STEP];
+    struct nidus_hwpt_vtd_s1_invalidate entry[STEP_ENTRIES];
+    struct engine_range range[STEP_ENTRIES];
 };
 
-struct iommu_context {
-    struct lock lock;
-    struct guest *guest;
-    bool nested;
-    uint32_t default_ioas;
-    unsigned areas;             /* of all IOASes */
-    struct object **objects;    /* [id] */
-    struct lock event_lock;     /* guards faults, page requests, and: */
-    struct channel *channel[CHANNELS];
-    uint64_t ready;             /* a bit for each channel that has something to read */
-    uint64_t due;               /* when page requests have to be looked at that the guest may have forgotten; UINT64_MAX: there are none */
-    struct fault_ring *faults;
-    struct invalidate_step *step;
+/* Areas that a call maps or unmaps, in steps: which, in which tables, and how far it is. */
+struct work {
+    struct ioas *ioas;
+    struct area *held;          /* a chain that is in no list: they are to be mapped and then join, or have left and are to be unmapped; … */
+    struct paging *only;        /* … or all of the IOAS's list, in this new HWPT alone */
+    struct paging *paging;      /* the table that it is at, … */
+    struct area *area;          /* … the area, … */
+    uint64_t done;              /* … and how many of its bytes are done */
+    bool merging;               /* all is mapped, and what makes large pages with what lies beside it becomes that */
+    int error;                  /* of the mapping: what was mapped is then taken back */
+    int unmap_error;
+    int (*filled)(struct call *call, struct paging *only);
 };
 
-/* A call that is being performed. */
+/*
+ * A call that is being performed.  One that takes long is cut into steps: its handler has set `resume`, does the first step and
+ * returns CALL_MORE, and so does resume, until the last.  Payload and progress are here meanwhile, where no guest reaches them.
+ */
 struct call {
     struct iommu_context *context;
     uint64_t gpa;               /* of the payload */
     uint64_t device_id;         /* RSI */
+    uint32_t known, size;       /* of the payload: for nidus, for the guest */
     bool answer;                /* the payload goes back to the guest, set by the handler; even with an error */
+    int (*resume)(struct call *call);
+    struct work work;
+    struct first_stage *first;  /* HWPT_INVALIDATE, … */
+    uint32_t entries;           /* … which has so many */
     union {
         struct nidus_vfio_attach attach;
         struct nidus_vfio_detach detach;
         struct nidus_destroy destroy;
         struct nidus_ioas_alloc ioas_alloc;
+        struct nidus_ioas_iova_ranges iova_ranges;
+        struct nidus_ioas_allow_iovas allow_iovas;
         struct nidus_ioas_map ioas_map;
+        struct nidus_ioas_copy ioas_copy;
         struct nidus_ioas_unmap ioas_unmap;
+        struct nidus_option option;
         struct nidus_hwpt_alloc hwpt_alloc;
         struct nidus_hw_info hw_info;
+        struct nidus_hwpt_set_dirty_tracking set_dirty;
+        struct nidus_hwpt_get_dirty_bitmap get_dirty;
         struct nidus_hwpt_invalidate invalidate;
         struct nidus_fault_read fault_read;
         struct nidus_fault_alloc fault_alloc;
@@ -186,6 +210,23 @@ struct call {
         struct nidus_vdevice_alloc vdevice_alloc;
         struct nidus_veventq_alloc veventq_alloc;
     };
+};
+
+struct iommu_context {
+    struct lock lock;
+    struct guest *guest;
+    bool nested;
+    uint32_t default_ioas;
+    unsigned areas;             /* of all IOASes */
+    unsigned pasids;            /* attached, of all devices */
+    struct object **objects;    /* [id] */
+    struct lock event_lock;     /* guards faults, page requests, and: */
+    struct channel *channel[CHANNELS];
+    uint64_t ready;             /* a bit for each channel that has something to read */
+    uint64_t due;               /* when page requests have to be looked at that the guest may have forgotten; UINT64_MAX: there are none */
+    struct fault_ring *faults;
+    struct invalidate_step *step;
+    struct call call;           /* the last one; with resume, it is not finished, and there is no other */
 };
 
 /* iommufd.c: objects and ids.  A new object has no id before object_add; its memory is the guest's. */
@@ -204,15 +245,46 @@ bool is_guest_ram(struct guest *guest, uint64_t gpa, uint64_t size);
 /* ioas.c.  NULL: no memory. */
 struct ioas *ioas_create(struct iommu_context *c);
 void ioas_free(struct iommu_context *c, struct ioas *ioas);
-/* All RAM at IOVA = GPA. */
+/* All RAM at IOVA = GPA.  The IOAS is new. */
 int ioas_map_ram(struct iommu_context *c, struct ioas *ioas);
-/* Puts the HWPT, whose domain is new and empty, into its IOAS and maps all areas in it.  On an error the domain may hold some.
- * -EINVAL: a read-only area in a nest parent; -EADDRINUSE: an area beyond the table's reach; stage2_map's errors. */
-int ioas_add_hwpt(struct iommu_context *c, struct ioas *ioas, struct paging *paging);
+/* Puts the HWPT, whose domain is new and empty, into its IOAS; ioas_fill comes next.
+ * -EINVAL: a read-only area in a nest parent; -EADDRINUSE: an area that the table does not reach, or where it has an RMRR. */
+int ioas_add_hwpt(struct ioas *ioas, struct paging *paging);
 void ioas_remove_hwpt(struct paging *paging);
+/* NULL: there is none. */
+struct ioas *ioas_get(const struct call *call, uint32_t id);
+/* What work is done with: the next part of an area in a table, at most one step of that.  *length: so many bytes; *entries: of the table. */
+typedef int work_part(struct call *call, uint64_t *length, unsigned *entries);
+/* From the first area in the first table on. */
+void work_begin(struct work *w);
+/* A step of doing part to all areas, table by table. */
+int work_step(struct call *call, work_part *part);
+/* A step of mapping all areas in call->work.only.  On an error the domain holds some. */
+int ioas_fill(struct call *call);
+
+/* Lists of areas, sorted by IOVA. */
+static inline uint64_t area_last(const struct area *a)
+{
+    return a->iova + a->length - 1;
+}
+/* The link to the first area that ends at or behind iova. */
+struct area **area_link(struct area **list, uint64_t iova);
+/* A copy of *wanted, at that link.  -ENOMEM: the guest has as many as it may. */
+int area_hold(struct iommu_context *c, struct area **link, const struct area *wanted);
+void areas_free(struct iommu_context *c, struct area **list);
+
+/* iova.c */
+/* Is there an area that the domain does not reach, or that would lie where its device has an RMRR? */
+bool iova_collide(const struct area *list, const struct domain *d);
+/* May this range be mapped?  length is not 0.  -EINVAL: not whole pages, or reserved; -EOVERFLOW; -EEXIST. */
+int iova_check(struct ioas *ioas, uint64_t iova, uint64_t length);
+/* A free range for the memory at gpa.  -ENOSPC. */
+int iova_choose(const struct ioas *ioas, uint64_t gpa, uint64_t length, uint64_t *iova);
 
 /* hwpt.c */
-int paging_create(struct iommu_context *c, struct ioas *ioas, const struct device *device, bool nest_parent, struct paging **out);
+/* Makes a HWPT with all that the IOAS maps, in steps, and then calls filled. */
+int paging_create(struct call *call, struct ioas *ioas, const struct device *device, unsigned flags,
+                  int (*filled)(struct call *call, struct paging *paging));
 void paging_free(struct iommu_context *c, struct paging *paging);
 void nested_free(struct iommu_context *c, struct nested *nested);
 
@@ -248,9 +320,15 @@ int device_block(struct iommu_context *c, struct assigned *device);
 /* The handlers of the calls: 0 or a negative errno. */
 int call_destroy(struct call *call);
 int call_ioas_alloc(struct call *call);
+int call_ioas_iova_ranges(struct call *call);
+int call_ioas_allow_iovas(struct call *call);
 int call_ioas_map(struct call *call);
+int call_ioas_copy(struct call *call);
 int call_ioas_unmap(struct call *call);
+int call_option(struct call *call);
 int call_hwpt_alloc(struct call *call);
+int call_set_dirty_tracking(struct call *call);
+int call_get_dirty_bitmap(struct call *call);
 int call_hwpt_invalidate(struct call *call);
 int call_hw_info(struct call *call);
 int call_attach(struct call *call);

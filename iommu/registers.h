@@ -44,6 +44,7 @@
 #define     ECAP_DIT            BIT(41)
 #define     ECAP_PDS            BIT(42)
 #define     ECAP_SMTS           BIT(43)
+#define     ECAP_SSADS          BIT(45)
 #define     ECAP_SSTS           BIT(46)
 #define     ECAP_FSTS           BIT(47)
 #define     ECAP_SMPWCS         BIT(48)

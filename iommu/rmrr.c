@@ -47,6 +47,20 @@ int rmrr_map(struct domain *d, const struct device *dev)
     return error;
 }
 
+bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
+{
+    const struct device *dev = d->rmrr_of;
+    struct dmar_rmrr r;
+    bool found = false;
+    for (struct dmar_structure s = { 0 }; dev && dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &s, &r); )
+        if (r.base <= last && r.limit >= first && (!found || r.base < *range_first)) {
+            *range_first = r.base;
+            *range_last = r.limit;
+            found = true;
+        }
+    return found;
+}
+
 /* Of functions that no guest owns ---------------------------------------------------------------------- */
 
 static bool keep(struct unit *u, uint16_t bdf, char reason[160])
@@ -62,7 +76,7 @@ static bool keep(struct unit *u, uint16_t bdf, char reason[160])
         return false;
     }
     bool was_on = platform_pci_read(u->segment, bdf, PCI_COMMAND, 2) & PCI_COMMAND_BUS_MASTER;
-    if (engine_domain_init(&k->domain, &k->device, false, NULL) || engine_attach(&k->device, ENGINE_NO_PASID, &k->domain, NULL)) {
+    if (engine_domain_init(&k->domain, &k->device, 0, NULL) || engine_attach(&k->device, ENGINE_NO_PASID, &k->domain, NULL)) {
         platform_format(reason, 160, "no memory, or no domain id"); /* what there is stays, and blocks */
         return false;
     }

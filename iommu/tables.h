@@ -85,6 +85,7 @@ struct pasid_value {
 struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did);
 struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did);
 
+#define PASID0_SSADE BIT(9)     /* A and D in the second stage */
 /* Keeps of PWSNP and PGSNP what snoop (SNOOP_*) has. */
 void pasid_snoop(struct pasid_value *value, uint8_t snoop);
 

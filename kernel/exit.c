@@ -99,7 +99,8 @@ static void do_call(struct guest *g, const struct vcpu_exit *exit)
     int64_t result = -NIDUS_EPERM;
     if (exit->cpl == 0)
         result = hypercall(g, g->gpr[VCPU_RAX], g->gpr[VCPU_RDI], g->gpr[VCPU_RSI]);
-    if (result == CALL_AGAIN)
+    g->call_length = result == IOMMU_AGAIN ? exit->length : 0;
+    if (result == CALL_AGAIN || result == IOMMU_AGAIN)
         return;
     g->gpr[VCPU_RAX] = (uint64_t)result;
     guest_cpu->skip(v, exit->length);

@@ -8,14 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "iommu/iommu.h"
 #include "kernel/abi/nidus.h"
 #include "kernel/boot_info.h"
 #include "kernel/guest_apic.h"
 #include "kernel/stage2.h"
 #include "kernel/vcpu.h"
 #include "kernel/xstate.h"
-
-struct iommu_context;
 
 #define SLICE_NS 5000000ull     /* a guest's turn on the CPU */
 
@@ -47,6 +46,7 @@ struct guest {
     struct guest_frames *frames;
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
+    unsigned call_length;       /* of the instruction of a call that is not finished; 0: there is none */
     uint32_t console_done;      /* bytes of an unfinished CONSOLE_WRITE that were printed in earlier turns */
     uint64_t wait_channels, wait_until; /* of an EVENT_WAIT: a bit each; time_ns of its end, 0: there is none */
     uint64_t log_since;         /* time_ns when the second began that the next two count in */
@@ -83,7 +83,8 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 /* Handles what made g's CPU leave. */
 void exit_handle(struct guest *g, const struct vcpu_exit *exit);
 /* A call: number, payload GPA, device id.  CALL_AGAIN: its turn is over and it is not finished: the guest makes it again in its
- * next one; or the guest is no more. */
+ * next one; or the guest is no more.  IOMMU_AGAIN: a step of it is done; it goes on before the guest
+ * runs again. */
 #define CALL_AGAIN (-65536)
 int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t device_id);
 

@@ -32,6 +32,15 @@ static uint64_t until(const struct guest *g, uint64_t end)
     return (end > least ? end : least) - now;
 }
 
+/* Lets the guest run, or a call of it that has steps left: between those others have their turns, but it sees nothing of that. */
+static void enter(struct guest *g, struct vcpu_exit *exit)
+{
+    if (g->call_length == 0)
+        guest_cpu->enter(g->vcpu, exit);
+    else
+        *exit = (struct vcpu_exit){ .kind = VCPU_EXIT_CALL, .length = g->call_length };
+}
+
 static void run_slice(struct guest *g)
 {
     struct vcpu_exit exit = { .kind = VCPU_EXIT_INTERRUPT };
@@ -49,7 +58,7 @@ static void run_slice(struct guest *g)
         }
         if (g->apic.pending)
             guest_apic_deliver(g);
-        guest_cpu->enter(g->vcpu, &exit);
+        enter(g, &exit);
         exit_handle(g, &exit);
         if (exit.kind == VCPU_EXIT_INTERRUPT) /* it may have been a unit's */
             events_look(false);

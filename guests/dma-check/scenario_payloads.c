@@ -79,6 +79,9 @@ static void sizes(void)
         { NIDUS_CALL_IOAS_MAP, 40, "IOAS_MAP" },              { NIDUS_CALL_IOAS_UNMAP, 24, "IOAS_UNMAP" },
         { NIDUS_CALL_HWPT_ALLOC, 24, "HWPT_ALLOC" },          { NIDUS_CALL_GET_HW_INFO, 32, "GET_HW_INFO" },
         { NIDUS_CALL_HWPT_INVALIDATE, 32, "HWPT_INVALIDATE" }, { NIDUS_CALL_FAULT_READ, 32, "FAULT_READ" },
+        { NIDUS_CALL_IOAS_COPY, 40, "IOAS_COPY" },            { NIDUS_CALL_IOAS_IOVA_RANGES, 32, "IOAS_IOVA_RANGES" },
+        { NIDUS_CALL_IOAS_ALLOW_IOVAS, 24, "IOAS_ALLOW_IOVAS" }, { NIDUS_CALL_OPTION, 24, "OPTION" },
+        { NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, 16, "SET_DIRTY_TRACKING" }, { NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, 48, "GET_DIRTY_BITMAP" },
         { NIDUS_CALL_CONSOLE_WRITE, 16, "CONSOLE_WRITE" },    { NIDUS_CALL_PCI_CONFIG_READ, 16, "PCI_CONFIG_READ" },
         { NIDUS_CALL_PCI_CONFIG_WRITE, 16, "PCI_CONFIG_WRITE" },
     };
@@ -124,6 +127,18 @@ static void bad_ioas(void)
     MAP(NIDUS_EFAULT, "across the end of memory", .flags = FIXED | READABLE, .ioas_id = ioas, .user_va = page, .length = 8192);
     MAP(NIDUS_EEXIST, "where memory is mapped", .flags = FIXED | READABLE | NIDUS_IOAS_MAP_WRITEABLE, .ioas_id = ram, .user_va = page,
         .length = 4096, .iova = page);
+#define COPY(want, what, ...) TRY(NIDUS_CALL_IOAS_COPY, want, "IOAS_COPY, " what, nidus_ioas_copy, .size = 40, __VA_ARGS__)
+    COPY(NIDUS_EOPNOTSUPP, "an unknown flag", .flags = FIXED | READABLE | 8, .dst_ioas_id = ioas, .src_ioas_id = ram, .length = 4096);
+    COPY(NIDUS_ENOENT, "nothing there", .flags = FIXED | READABLE, .dst_ioas_id = ioas, .src_ioas_id = ram, .length = 4096, .src_iova = OUTSIDE);
+    COPY(NIDUS_ENOENT, "no such destination", .flags = FIXED | READABLE, .dst_ioas_id = NO_SUCH_ID, .src_ioas_id = ram, .length = 4096,
+         .src_iova = page);
+    TRY(NIDUS_CALL_IOAS_IOVA_RANGES, NIDUS_EMSGSIZE, "IOAS_IOVA_RANGES, no room", nidus_ioas_iova_ranges, .size = 32, .ioas_id = ioas);
+    TRY(NIDUS_CALL_IOAS_IOVA_RANGES, NIDUS_EFAULT, "IOAS_IOVA_RANGES, room outside memory", nidus_ioas_iova_ranges, .size = 32, .ioas_id = ioas,
+        .num_iovas = 8, .allowed_iovas = OUTSIDE);
+    TRY(NIDUS_CALL_IOAS_ALLOW_IOVAS, NIDUS_EFAULT, "IOAS_ALLOW_IOVAS, ranges outside memory", nidus_ioas_allow_iovas, .size = 24,
+        .ioas_id = ioas, .num_iovas = 1, .allowed_iovas = OUTSIDE);
+    TRY(NIDUS_CALL_OPTION, NIDUS_EOPNOTSUPP, "OPTION, an unknown one", nidus_option, .size = 24, .option_id = 2);
+    TRY(NIDUS_CALL_OPTION, NIDUS_EPERM, "OPTION, to count memory otherwise", nidus_option, .size = 24, .val64 = 1);
     UNMAP(NIDUS_ENOENT, "nothing there", .ioas_id = ioas, .iova = FREE_IOVA, .length = 4096);
     must(iommufd_ioas_map(ioas, FREE_IOVA, page - FRAME_SIZE, 2 * FRAME_SIZE, READABLE) == 0, "IOAS_MAP of two pages");
     UNMAP(NIDUS_ENOENT, "a part of a mapping", .ioas_id = ioas, .iova = FREE_IOVA, .length = 4096);
@@ -131,6 +146,7 @@ static void bad_ioas(void)
     UNMAP(NIDUS_ENOENT, "no such IOAS", .ioas_id = NO_SUCH_ID, .iova = 0, .length = 4096);
     TRY(NIDUS_CALL_DESTROY, NIDUS_EBUSY, "DESTROY, the default IOAS, which HWPTs use", nidus_destroy, .size = 8, .id = ram);
 #undef MAP
+#undef COPY
 #undef UNMAP
 }
 
@@ -165,8 +181,18 @@ static void bad_hwpt(void)
     ALLOC(NIDUS_EOPNOTSUPP, "a reserved field of the data", .dev_id = device, .pt_id = parent, S1(&reserved));
     ALLOC(NIDUS_EOPNOTSUPP, "an unknown flag of the data", .dev_id = device, .pt_id = parent, S1(&flags));
     ALLOC(NIDUS_EINVAL, "39 bits of address", .dev_id = device, .pt_id = parent, S1(&width));
+#define BITMAP(want, what, ...) TRY(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, want, "GET_DIRTY_BITMAP, " what, nidus_hwpt_get_dirty_bitmap, \
+                                    .size = 48, __VA_ARGS__)
+    TRY(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, NIDUS_ENOENT, "SET_DIRTY_TRACKING, a nested HWPT", nidus_hwpt_set_dirty_tracking, .size = 16,
+        .hwpt_id = nested);
+    TRY(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, NIDUS_EOPNOTSUPP, "SET_DIRTY_TRACKING, a HWPT that was made without", nidus_hwpt_set_dirty_tracking,
+        .size = 16, .hwpt_id = plain, .flags = 1);
+    BITMAP(NIDUS_ENOENT, "no such HWPT", .hwpt_id = NO_SUCH_ID, .length = 4096, .page_size = 4096);
+    BITMAP(NIDUS_EINVAL, "length 0", .hwpt_id = plain, .page_size = 4096);
+    BITMAP(NIDUS_EOPNOTSUPP, "a HWPT that was made without", .hwpt_id = plain, .length = 4096, .page_size = 4096, .data = OUTSIDE);
     TRY(NIDUS_CALL_DESTROY, NIDUS_EBUSY, "DESTROY, a nest parent with a nested HWPT", nidus_destroy, .size = 8, .id = parent);
 #undef ALLOC
+#undef BITMAP
 #undef S1
 }
 

@@ -45,6 +45,57 @@ static inline int iommufd_ioas_map(uint32_t ioas, uint64_t iova, uint64_t gpa, u
     return nidus_call(NIDUS_CALL_IOAS_MAP, &call, 0);
 }
 
+/* Maps what `from` has in [src, src + length) at *dst of `to`; without NIDUS_IOAS_MAP_FIXED_IOVA in access *dst is chosen.  EPERM: to be
+ * written to, but given to IOAS_MAP read-only. */
+static inline int iommufd_ioas_copy(uint32_t to, uint64_t *dst, uint32_t from, uint64_t src, uint64_t length, uint32_t access)
+{
+    struct nidus_ioas_copy call = {
+        .size = sizeof(call),
+        .flags = access,
+        .dst_ioas_id = to,
+        .src_ioas_id = from,
+        .length = length,
+        .dst_iova = *dst,
+        .src_iova = src,
+    };
+    int error = nidus_call(NIDUS_CALL_IOAS_COPY, &call, 0);
+
+    *dst = call.dst_iova;
+    return error;
+}
+
+/* The ranges of IOVAs that may be mapped.  *count: room for; then, how many there are, also when that is too little (EMSGSIZE). */
+static inline int iommufd_ioas_iova_ranges(uint32_t ioas, struct nidus_iova_range *ranges, uint32_t *count)
+{
+    struct nidus_ioas_iova_ranges call = {
+        .size = sizeof(call), .ioas_id = ioas, .num_iovas = *count, .allowed_iovas = (uint64_t)ranges
+    };
+    int error = nidus_call(NIDUS_CALL_IOAS_IOVA_RANGES, &call, 0);
+
+    *count = call.num_iovas;
+    return error;
+}
+
+/* IOVAs that nidus chooses are to lie in these ranges; count 0: anywhere.  EADDRINUSE: one of them is reserved. */
+static inline int iommufd_ioas_allow_iovas(uint32_t ioas, const struct nidus_iova_range *ranges, uint32_t count)
+{
+    struct nidus_ioas_allow_iovas call = {
+        .size = sizeof(call), .ioas_id = ioas, .num_iovas = count, .allowed_iovas = (uint64_t)ranges
+    };
+
+    return nidus_call(NIDUS_CALL_IOAS_ALLOW_IOVAS, &call, 0);
+}
+
+/* May the tables of the IOAS have pages larger than 4 KiB?  Off only while nothing is mapped in a table (EINVAL). */
+static inline int iommufd_ioas_huge_pages(uint32_t ioas, bool on)
+{
+    struct nidus_option call = {
+        .size = sizeof(call), .option_id = NIDUS_OPTION_HUGE_PAGES, .op = NIDUS_OPTION_OP_SET, .object_id = ioas, .val64 = on
+    };
+
+    return nidus_call(NIDUS_CALL_OPTION, &call, 0);
+}
+
 /* Unmaps what was mapped in [iova, iova + length); a mapping that the range cuts is ENOENT. */
 static inline int iommufd_ioas_unmap(uint32_t ioas, uint64_t iova, uint64_t length)
 {
@@ -53,7 +104,7 @@ static inline int iommufd_ioas_unmap(uint32_t ioas, uint64_t iova, uint64_t leng
     return nidus_call(NIDUS_CALL_IOAS_UNMAP, &call, 0);
 }
 
-/* A second-stage table for the unit of `device` that holds what the IOAS holds.  flags: 0 or NIDUS_HWPT_ALLOC_NEST_PARENT. */
+/* A second-stage table for the unit of `device` that holds what the IOAS holds.  flags: NIDUS_HWPT_ALLOC_NEST_PARENT … */
 static inline int iommufd_hwpt_alloc_paging(uint32_t device, uint32_t ioas, uint32_t flags, uint32_t *hwpt)
 {
     struct nidus_hwpt_alloc call = { .size = sizeof(call), .flags = flags, .dev_id = device, .pt_id = ioas };
@@ -120,6 +171,32 @@ static inline int iommufd_hw_info(uint32_t device, struct nidus_hw_info_vtd *inf
     };
 
     return nidus_call(NIDUS_CALL_GET_HW_INFO, &call, 0);
+}
+
+/* Tracks what devices write through a paging HWPT that was made with NIDUS_HWPT_ALLOC_DIRTY_TRACKING, from now on; or no longer. */
+static inline int iommufd_dirty_tracking(uint32_t hwpt, bool on)
+{
+    struct nidus_hwpt_set_dirty_tracking call = {
+        .size = sizeof(call), .flags = on ? NIDUS_HWPT_DIRTY_TRACKING_ENABLE : 0, .hwpt_id = hwpt
+    };
+
+    return nidus_call(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, &call, 0);
+}
+
+/* Sets the bits of the 4 KiB pages in [iova, iova + length) that were written, and then forgets that they were if clear says so. */
+static inline int iommufd_dirty_bitmap(uint32_t hwpt, uint64_t iova, uint64_t length, bool clear, uint8_t *bitmap)
+{
+    struct nidus_hwpt_get_dirty_bitmap call = {
+        .size = sizeof(call),
+        .hwpt_id = hwpt,
+        .flags = clear ? 0 : NIDUS_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+        .iova = iova,
+        .length = length,
+        .page_size = 4096,
+        .data = (uint64_t)bitmap,
+    };
+
+    return nidus_call(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, &call, 0);
 }
 
 /* Invalidates *count ranges of a nested HWPT; *count becomes how many were, also when a bad one ended it. */

@@ -20,6 +20,7 @@
 #define NIDUS_ENOSPC      28
 #define NIDUS_ESPIPE      29
 #define NIDUS_EOVERFLOW   75
+#define NIDUS_EMSGSIZE    90
 #define NIDUS_EOPNOTSUPP  95
 #define NIDUS_EADDRINUSE  98
 #define NIDUS_ETIMEDOUT  110

@@ -26,11 +26,21 @@
 #define NIDUS_CALL_DETACH            0x3b78u /* VFIO_DEVICE_DETACH_IOMMUFD_PT, device id in RSI */
 #define NIDUS_CALL_DESTROY           0x3b80u
 #define NIDUS_CALL_IOAS_ALLOC        0x3b81u
+#define NIDUS_CALL_IOAS_ALLOW_IOVAS  0x3b82u
+#define NIDUS_CALL_IOAS_COPY         0x3b83u
+#define NIDUS_CALL_IOAS_IOVA_RANGES  0x3b84u
 #define NIDUS_CALL_IOAS_MAP          0x3b85u
 #define NIDUS_CALL_IOAS_UNMAP        0x3b86u
+#define NIDUS_CALL_OPTION            0x3b87u
+#define NIDUS_CALL_VFIO_IOAS         0x3b88u /* -EOPNOTSUPP */
 #define NIDUS_CALL_HWPT_ALLOC        0x3b89u
 #define NIDUS_CALL_GET_HW_INFO       0x3b8au
+#define NIDUS_CALL_HWPT_SET_DIRTY_TRACKING 0x3b8bu
+#define NIDUS_CALL_HWPT_GET_DIRTY_BITMAP 0x3b8cu
 #define NIDUS_CALL_HWPT_INVALIDATE   0x3b8du
+#define NIDUS_CALL_IOAS_MAP_FILE     0x3b8fu /* -EOPNOTSUPP, and so the others that say so */
+#define NIDUS_CALL_IOAS_CHANGE_PROCESS 0x3b92u /* -EOPNOTSUPP */
+#define NIDUS_CALL_HW_QUEUE_ALLOC    0x3b94u /* -EOPNOTSUPP */
 #define NIDUS_CALL_FAULT_QUEUE_ALLOC 0x3b8eu
 #define NIDUS_CALL_VIOMMU_ALLOC      0x3b90u
 #define NIDUS_CALL_VDEVICE_ALLOC     0x3b91u
@@ -66,6 +76,31 @@ struct nidus_ioas_alloc {       /* struct iommu_ioas_alloc */
 };
 NIDUS_ABI_SIZE(struct nidus_ioas_alloc, 12);
 
+struct nidus_iova_range {       /* struct iommu_iova_range */
+    uint64_t start;             /* 0 */
+    uint64_t last;              /* 8: inclusive */
+};
+NIDUS_ABI_SIZE(struct nidus_iova_range, 16);
+
+struct nidus_ioas_iova_ranges { /* struct iommu_ioas_iova_ranges */
+    uint32_t size;              /*  0: 32 */
+    uint32_t ioas_id;           /*  4 */
+    uint32_t num_iovas;         /*  8: in: room; out: ranges there are */
+    uint32_t reserved;          /* 12: 0 */
+    uint64_t allowed_iovas;     /* 16: gets an array of struct nidus_iova_range */
+    uint64_t out_iova_alignment; /* 24: out: 4096 */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_iova_ranges, 32);
+
+struct nidus_ioas_allow_iovas { /* struct iommu_ioas_allow_iovas */
+    uint32_t size;              /*  0: 24 */
+    uint32_t ioas_id;           /*  4 */
+    uint32_t num_iovas;         /*  8: 0: no restriction */
+    uint32_t reserved;          /* 12: 0 */
+    uint64_t allowed_iovas;     /* 16: array of struct nidus_iova_range */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_allow_iovas, 24);
+
 struct nidus_ioas_map {         /* struct iommu_ioas_map */
     uint32_t size;              /*  0: 40 */
     uint32_t flags;             /*  4: NIDUS_IOAS_MAP_* */
@@ -80,6 +115,17 @@ NIDUS_ABI_SIZE(struct nidus_ioas_map, 40);
 #define NIDUS_IOAS_MAP_WRITEABLE  (1u << 1)
 #define NIDUS_IOAS_MAP_READABLE   (1u << 2)
 
+struct nidus_ioas_copy {        /* struct iommu_ioas_copy */
+    uint32_t size;              /*  0: 40 */
+    uint32_t flags;             /*  4: NIDUS_IOAS_MAP_* */
+    uint32_t dst_ioas_id;       /*  8 */
+    uint32_t src_ioas_id;       /* 12 */
+    uint64_t length;            /* 16: bytes, a multiple of 4 KiB */
+    uint64_t dst_iova;          /* 24: in with FIXED_IOVA, else out */
+    uint64_t src_iova;          /* 32 */
+};
+NIDUS_ABI_SIZE(struct nidus_ioas_copy, 40);
+
 struct nidus_ioas_unmap {       /* struct iommu_ioas_unmap */
     uint32_t size;              /*  0: 24 */
     uint32_t ioas_id;           /*  4 */
@@ -87,6 +133,20 @@ struct nidus_ioas_unmap {       /* struct iommu_ioas_unmap */
     uint64_t length;            /* 16: out: bytes unmapped */
 };
 NIDUS_ABI_SIZE(struct nidus_ioas_unmap, 24);
+
+struct nidus_option {           /* struct iommu_option */
+    uint32_t size;              /*  0: 24 */
+    uint32_t option_id;         /*  4: NIDUS_OPTION_* */
+    uint16_t op;                /*  8: NIDUS_OPTION_OP_* */
+    uint16_t reserved;          /* 10: 0 */
+    uint32_t object_id;         /* 12: HUGE_PAGES: an IOAS; else 0 */
+    uint64_t val64;             /* 16: in or out */
+};
+NIDUS_ABI_SIZE(struct nidus_option, 24);
+#define NIDUS_OPTION_RLIMIT_MODE 0u
+#define NIDUS_OPTION_HUGE_PAGES  1u /* 1: tables have the largest pages that fit; 0: 4 KiB pages */
+#define NIDUS_OPTION_OP_SET 0u
+#define NIDUS_OPTION_OP_GET 1u
 
 struct nidus_hwpt_alloc {       /* struct iommu_hwpt_alloc; minimum size 24 */
     uint32_t size;              /*  0: 48 */
@@ -148,6 +208,28 @@ struct nidus_hw_info_vtd {      /* struct iommu_hw_info_vtd */
 };
 NIDUS_ABI_SIZE(struct nidus_hw_info_vtd, 24);
 #define NIDUS_HW_INFO_VTD_ERRATA_772415_SPR17 (1u << 0)
+
+struct nidus_hwpt_set_dirty_tracking { /* struct iommu_hwpt_set_dirty_tracking */
+    uint32_t size;              /*  0: 16 */
+    uint32_t flags;             /*  4: NIDUS_HWPT_DIRTY_TRACKING_ENABLE, or 0: off */
+    uint32_t hwpt_id;           /*  8: a paging HWPT made with DIRTY_TRACKING */
+    uint32_t reserved;          /* 12: 0 */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_set_dirty_tracking, 16);
+#define NIDUS_HWPT_DIRTY_TRACKING_ENABLE (1u << 0)
+
+struct nidus_hwpt_get_dirty_bitmap { /* struct iommu_hwpt_get_dirty_bitmap */
+    uint32_t size;              /*  0: 48 */
+    uint32_t hwpt_id;           /*  4 */
+    uint32_t flags;             /*  8: NIDUS_HWPT_GET_DIRTY_BITMAP_* */
+    uint32_t reserved;          /* 12: 0 */
+    uint64_t iova;              /* 16 */
+    uint64_t length;            /* 24: bytes */
+    uint64_t page_size;         /* 32: of a bit; a power of two from 4096 on */
+    uint64_t data;              /* 40: GPA of the bitmap: bit i of it, from bit 0 of its first byte on, is iova + i * page_size */
+};
+NIDUS_ABI_SIZE(struct nidus_hwpt_get_dirty_bitmap, 48);
+#define NIDUS_HWPT_GET_DIRTY_BITMAP_NO_CLEAR (1u << 0)
 
 struct nidus_hwpt_invalidate {  /* struct iommu_hwpt_invalidate */
     uint32_t size;              /*  0: 32 */

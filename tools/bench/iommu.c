@@ -11,6 +11,7 @@
 #include "iommu/iommu.h"
 #include "kernel/abi/iommufd.h"
 #include "tools/bench/platform.h"
+#include "tools/test/host/whole_call.h"
 
 #define K4 0x1000ULL
 #define M2 0x200000ULL
@@ -31,7 +32,7 @@ static void call(uint64_t nr, void *payload, size_t size, uint64_t device_id, co
 
     memcpy(&guest.window[PAYLOAD], payload, size);
     CALLGRIND_ZERO_STATS;
-    result = iommu_call(context, nr, PAYLOAD, device_id);
+    result = whole_call(context, nr, PAYLOAD, device_id);
     if (what != NULL)
         CALLGRIND_DUMP_STATS_AT(what);
     memcpy(payload, &guest.window[PAYLOAD], size);

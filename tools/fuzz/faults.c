@@ -20,6 +20,7 @@
 #include "iommu/unit.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/platform.h"
+#include "tools/test/host/whole_call.h"
 
 #define MUST(condition) do { if (!(condition)) { fprintf(stderr, "fuzz faults: not so: %s\n", #condition); __builtin_trap(); } } while (0)
 
@@ -143,7 +144,7 @@ static int64_t call(unsigned g, uint64_t nr, void *payload, uint32_t size, uint6
 {
     int64_t result;
     MUST(platform_guest_write(guest[g].host, PAYLOAD, payload, size) == 0);
-    result = iommu_call(guest[g].context, nr, PAYLOAD, device);
+    result = whole_call(guest[g].context, nr, PAYLOAD, device);
     MUST(platform_guest_read(guest[g].host, PAYLOAD, payload, size) == 0);
     return result;
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "iommu/unit.h"
+#include "tools/test/host/whole_call.h"
 #include "tools/test/property/property.h"
 
 #define OPERATIONS   300u
@@ -306,7 +307,7 @@ static void check_result(uint64_t nr, int64_t result)
 {
     static const int errors[] = {
         0, NIDUS_ENOENT, NIDUS_E2BIG, NIDUS_ENOMEM, NIDUS_EFAULT, NIDUS_EBUSY, NIDUS_EEXIST, NIDUS_EINVAL, NIDUS_ENOTTY, NIDUS_ENOSPC,
-        NIDUS_EOVERFLOW, NIDUS_EOPNOTSUPP, NIDUS_EADDRINUSE, NIDUS_ENODEV, NIDUS_ESPIPE,
+        NIDUS_EOVERFLOW, NIDUS_EOPNOTSUPP, NIDUS_EADDRINUSE, NIDUS_ENODEV, NIDUS_ESPIPE, NIDUS_EPERM, NIDUS_EMSGSIZE,
     };
     for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
         if (result == -errors[i])
@@ -325,7 +326,7 @@ static int64_t call_with(struct guest_ *g, uint64_t nr, void *payload, uint32_t 
     int64_t result;
     wrote = false;
     m.in_call = true;
-    result = iommu_call(g->context, nr, gpa, device);
+    result = whole_call(g->context, nr, gpa, device);
     m.in_call = false;
     note("guest %llu: call 0x%llx at 0x%llx, device %llu: %lld", (ull)(g - m.guest), nr, gpa, device, (ull)result);
     check_result(nr, result);
@@ -334,7 +335,7 @@ static int64_t call_with(struct guest_ *g, uint64_t nr, void *payload, uint32_t 
     if (!placed)
         return result;
     platform_guest_read(g->host, gpa, after, size);
-    if (result != 0 && nr != NIDUS_CALL_HWPT_INVALIDATE && !wrote && memcmp(after, payload, size))
+    if (result != 0 && result != -NIDUS_EMSGSIZE && nr != NIDUS_CALL_HWPT_INVALIDATE && !wrote && memcmp(after, payload, size))
         fails("call 0x%llx was refused (%lld) and changed its payload", (ull)nr, (long long)result);
     memcpy(payload, after, size);
     return result;
@@ -371,10 +372,61 @@ static void unmap(struct guest_ *g)
     CALL(g, NIDUS_CALL_IOAS_UNMAP, p, 0);
 }
 
+static void copy(struct guest_ *g)
+{
+    struct nidus_ioas_copy p = { .size = sizeof p, .flags = below(8) ? 7 : (uint32_t)below(16), .dst_ioas_id = some_id(g, IOAS) };
+    p.src_ioas_id = some_id(g, IOAS);
+    p.length = some_length();
+    p.src_iova = some_address();
+    p.dst_iova = some_address();
+    CALL(g, NIDUS_CALL_IOAS_COPY, p, 0);
+    remember(p.dst_iova);
+}
+
+static void iovas(struct guest_ *g)
+{
+    struct nidus_iova_range r[4];
+    struct nidus_ioas_allow_iovas allow = { .size = sizeof allow, .ioas_id = some_id(g, IOAS), .num_iovas = (uint32_t)below(5), .allowed_iovas = 0x3000 };
+    struct nidus_ioas_iova_ranges ranges = { .size = sizeof ranges, .ioas_id = some_id(g, IOAS), .num_iovas = (uint32_t)below(5), .allowed_iovas = 0x3000 };
+    struct nidus_option option = {
+        .size = sizeof option, .option_id = (uint32_t)below(2), .op = (uint16_t)below(2), .object_id = some_id(g, IOAS), .val64 = below(2),
+    };
+    for (unsigned i = 0; i < 4; i++) {
+        r[i].start = some_address();
+        r[i].last = r[i].start + some_length() - 1;
+    }
+    switch (below(3)) {
+    case 0:
+        platform_guest_write(g->host, allow.allowed_iovas, r, sizeof r);
+        CALL(g, NIDUS_CALL_IOAS_ALLOW_IOVAS, allow, 0);
+        break;
+    case 1: CALL(g, NIDUS_CALL_IOAS_IOVA_RANGES, ranges, 0); break;
+    default: CALL(g, NIDUS_CALL_OPTION, option, 0); break;
+    }
+}
+
+static void dirty(struct guest_ *g)
+{
+    struct nidus_hwpt_set_dirty_tracking set = {
+        .size = sizeof set, .flags = below(4) != 0, .hwpt_id = some_id(g, below(2) ? PAGING : PARENT),
+    };
+    struct nidus_hwpt_get_dirty_bitmap get = {
+        .size = sizeof get, .hwpt_id = some_id(g, below(2) ? PAGING : PARENT), .flags = (uint32_t)below(2), .data = 0x3000 + below(64),
+    };
+    get.page_size = K4 << below(20);
+    get.iova = some_address() & ~(get.page_size - 1);
+    get.length = get.page_size * (1 + below(512));
+    if (below(3) == 0)
+        CALL(g, NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, set, 0);
+    else
+        CALL(g, NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, get, 0);
+}
+
 static void alloc_paging(struct guest_ *g)
 {
     struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = below(8) ? below(4) != 0 : (uint32_t)below(32), .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, IOAS) };
     p.flags |= below(2) ? NIDUS_HWPT_ALLOC_PASID : 0;
+    p.flags |= below(2) ? NIDUS_HWPT_ALLOC_DIRTY_TRACKING : 0;
     CALL(g, NIDUS_CALL_HWPT_ALLOC, p, 0);
     if (p.out_hwpt_id)
         learn(g, p.flags & NIDUS_HWPT_ALLOC_NEST_PARENT ? PARENT : PAGING, p.out_hwpt_id);
@@ -498,7 +550,13 @@ static void small_call(struct guest_ *g)
     struct nidus_hw_info info = { .size = sizeof info, .dev_id = some_id(g, DEVICE), .data_len = (uint32_t)below(64), .data_uptr = 0x3000 };
     struct nidus_fault_read faults = { .size = sizeof faults, .data_uptr = 0x4000, .entry_len = sizeof(struct nidus_fault) };
     faults.entry_num = (uint32_t)below(256);
-    switch (below(8)) {
+    switch (below(14)) {
+    case 8:
+    case 9: copy(g); break;
+    case 10: iovas(g); break;
+    case 11:
+    case 12:
+    case 13: dirty(g); break;
     case 0:
         CALL(g, NIDUS_CALL_IOAS_ALLOC, alloc, 0);
         if (alloc.out_ioas_id)

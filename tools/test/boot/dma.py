@@ -66,7 +66,7 @@ SCENARIOS = [
         machine={"iommu": {"x-nested": "off", "x-flts": "off"}}),
     # A unit in caching mode may remember that an entry was absent.
     one("caching-mode", "step=1 step=3 step=5 step=6", 71, machine={"iommu": {"caching-mode": "on"}}),
-    one("bad-payloads", "bad-payloads", 125, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
+    one("bad-payloads", "bad-payloads", 150, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
     one("events", "events", 7),
     # The other guest, whose device has none of all that, does not notice.
     Scenario("dma-paging", conf=poweroff(guest("a", devices=["00:05.0 ats=trust"], args="paging"),

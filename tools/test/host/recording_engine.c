@@ -17,7 +17,7 @@ static struct attached {
     uint32_t pasid;
     struct domain *d;
     struct first_stage *f;
-} attached[32];
+} attached[4200];
 
 /* Page requests: on for whom? */
 static const struct device *requesting[4];
@@ -115,14 +115,16 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
     *info = engine.unit;
 }
 
-int engine_domain_init(struct domain *d, const struct device *dev, bool nest_parent, struct guest *owner)
+int engine_domain_init(struct domain *d, const struct device *dev, unsigned flags, struct guest *owner)
 {
     int error = record(ENGINE_DOMAIN_INIT);
 
-    (void)dev;
     if (error != 0)
         return error;
-    *d = (struct domain){ .nest_parent = nest_parent, .owner = owner };
+    if ((flags & ENGINE_DIRTY) != 0 && !engine.unit.dirty)
+        return -NIDUS_EOPNOTSUPP;
+    *d = (struct domain){ .nest_parent = flags & ENGINE_NEST_PARENT, .dirty = flags & ENGINE_DIRTY, .owner = owner,
+                          .rmrr_of = engine.reserved.last != 0 ? dev : NULL };
     return stage2_init(&d->table, &stage2_vtd, engine.levels, STAGE2_2M, !engine.no_snoop, owner);
 }
 
@@ -154,7 +156,7 @@ void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed;
 
-    if (stage2_merge(&d->table, iova, size, &freed))
+    if (!d->dirty && stage2_merge(&d->table, iova, size, &freed))
         stage2_free(&d->table, &freed);
 }
 
@@ -173,6 +175,32 @@ int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
     result = stage2_unmap(&d->table, iova, size, &freed, NULL);
     stage2_free(&d->table, &freed);
     return result != 0 ? result : error;
+}
+
+int engine_domain_track(struct domain *d, bool on)
+{
+    int error = record(ENGINE_TRACK);
+
+    require(d->dirty, "tracking in a domain that was not made for it");
+    if (error == 0)
+        d->table.dirty = on;
+    return error;
+}
+
+int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool clear, stage2_sink *sink, void *context)
+{
+    bool cleared;
+
+    require(*size != 0 && iova + *size <= stage2_limit(&d->table), "a range that the table does not reach");
+    *size = stage2_dirty(&d->table, iova, *size, clear, &cleared, sink, context);
+    return record(ENGINE_READ_DIRTY);
+}
+
+bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
+{
+    *range_first = engine.reserved.start;
+    *range_last = engine.reserved.last;
+    return d->rmrr_of != NULL && first <= engine.reserved.last && last >= engine.reserved.start;
 }
 
 int engine_first_stage_init(struct first_stage *f, const struct device *dev)

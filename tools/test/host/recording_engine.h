@@ -7,10 +7,11 @@
 #define HOST_RECORDING_ENGINE_H
 
 #include "iommu/engine.h"
+#include "kernel/abi/iommufd.h"
 
 enum engine_call {
     ENGINE_NONE, ENGINE_DEVICE_INIT, ENGINE_DEVICE_FINI, ENGINE_DOMAIN_INIT, ENGINE_DOMAIN_FINI, ENGINE_MAP, ENGINE_UNMAP,
-    ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_PAGE_CHECK,
+    ENGINE_TRACK, ENGINE_READ_DIRTY, ENGINE_FIRST_INIT, ENGINE_FIRST_FINI, ENGINE_ATTACH, ENGINE_DETACH, ENGINE_INVALIDATE, ENGINE_POLL, ENGINE_PAGE_CHECK,
     ENGINE_PAGE_ON, ENGINE_PAGE_OFF, ENGINE_PAGE_RESPONSE, ENGINE_CALLS
 };
 
@@ -32,6 +33,7 @@ struct engine_recording {
     unsigned levels;            /* of second stages */
     bool no_snoop;
     bool fenced;                /* every device */
+    struct nidus_iova_range reserved; /* of every new second stage, where last is not 0 */
     enum engine_call fail_call;
     unsigned fail_in;           /* 1: the next call of fail_call */
     int fail_error;

@@ -94,7 +94,7 @@ static void start(const char *preset, const struct model_freedom *freedom, uint6
     iommu_init(dmar, length + sizeof atsr, IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
     assert_null(iommu_unavailable());
     assert_true(assign(&dev, DEVICE) && assign(&other, OTHER));
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), POOL, STAGE2_READ | STAGE2_WRITE), 0);
     for (unsigned level = 0; level < 3; level++)
         *guest_word(TABLES + level * K4) = (TABLES + (level + 1) * K4) | 0x67;

@@ -91,8 +91,8 @@ static void start(void)
     assert_null(iommu_unavailable());
     assign(&dev, DEVICE);
     assign(&other, OTHER);
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), 0);
-    assert_int_equal(engine_domain_init(&second, &dev, true, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), 0);
+    assert_int_equal(engine_domain_init(&second, &dev, ENGINE_NEST_PARENT, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 64 * MB, RW), 0);
     for (unsigned i = 0; i < 4; i++) {
         first[i] = (struct first_stage){ .parent = i < 3 ? &domain : &second, .pgtbl = 0x100000 * (i + 1), .levels = 4 };
@@ -323,7 +323,7 @@ static void a_guest_has_its_share_of_the_domain_ids(void **state)
     char reason[160];
     assert_true(engine_device_init(&other, reason));
     for (unsigned i = 0; i < 9; i++)
-        assert_int_equal(engine_domain_init(&many[i], &dev, false, guest), 0);
+        assert_int_equal(engine_domain_init(&many[i], &dev, 0, guest), 0);
     for (unsigned i = 0; i < 7; i++)
         attach_domain(&dev, i, &many[i]);
     assert_int_equal(engine_attach(&dev, 7, &many[7], NULL), -NIDUS_ENOSPC);
@@ -554,6 +554,89 @@ static void a_unit_that_does_not_answer_keeps_both_tables(void **state)
     first[0].users = 0;
 }
 
+/* Dirty tracking ------------------------------------------------------------------------------------- */
+
+#define SSADE BIT(9)
+#define SSADS BIT(45)
+
+static bool tracks(uint16_t source_id, uint32_t pasid) { return entry_of(source_id, pasid)[0] & SSADE; }
+
+static void start_tracked(void)
+{
+    fake_set64(REG_ECAP, fake_get64(REG_ECAP) | SSADS);
+    start();
+    for (unsigned i = 0; i < 4; i++)
+        engine_first_stage_fini(&first[i]);
+    engine_domain_fini(&domain);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT | ENGINE_DIRTY, guest), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        first[i] = (struct first_stage){ .parent = i < 3 ? &domain : &second, .pgtbl = 0x100000 * (i + 1), .levels = 4 };
+        assert_int_equal(engine_first_stage_init(&first[i], &dev), 0);
+    }
+    fake_forget();
+}
+
+/* 6.2.3.1: the same SSPTPTR, the same SSADE.  Table 28, row "SSADE": the entry's (DID, PASID), the DID. */
+static void tracking_is_on_in_every_entry_over_the_table(void **state)
+{
+    uint64_t before;
+    (void)state;
+    start_tracked();
+    attach_domain(&dev, ENGINE_NO_PASID, &domain);
+    attach(&dev, 70, &first[0]);
+    attach(&other, ENGINE_NO_PASID, &first[1]);
+    attach(&other, 5, &first[3]);                               /* over another table */
+    before = entry_of(DEVICE, 70)[0];
+    fake_forget();
+    assert_int_equal(engine_domain_track(&domain, true), 0);
+    assert_true(tracks(DEVICE, 0) && tracks(DEVICE, 70) && tracks(OTHER, 0));
+    assert_false(tracks(OTHER, 5));
+    assert_int_equal(entry_of(DEVICE, 70)[0], before | SSADE);
+    assert_int_equal(entry_of(DEVICE, 70)[2], first[0].pgtbl);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_true(fake_found(qi_pasid_one(did_of(DEVICE, 0), 0)) >= 0);
+    assert_true(fake_found(qi_pasid_one(did_of(DEVICE, 70), 70)) >= 0);
+    assert_true(fake_found(qi_pasid_one(did_of(OTHER, 0), 0)) >= 0);
+    assert_true(fake_found(qi_iotlb_domain(did_of(DEVICE, 0))) >= 0 && fake_found(qi_iotlb_domain(did_of(OTHER, 0))) >= 0);
+    assert_int_equal(fake_found(qi_iotlb_domain(did_of(OTHER, 5))), -1);
+    /* What is attached later has it, too. */
+    attach(&dev, 71, &first[2]);
+    attach(&other, 5, &first[0]);
+    attach(&dev, 70, &first[3]);
+    assert_true(tracks(DEVICE, 71) && tracks(OTHER, 5) && !tracks(DEVICE, 70));
+    fake_forget();
+    assert_int_equal(engine_domain_track(&domain, false), 0);
+    assert_false(tracks(DEVICE, 0) || tracks(DEVICE, 71) || tracks(OTHER, 0) || tracks(OTHER, 5));
+    assert_true(fake_found(qi_iotlb_domain(did_of(DEVICE, 0))) >= 0);
+    attach(&dev, 72, &first[1]);
+    assert_false(tracks(DEVICE, 72));
+    fake.silent = true;
+    assert_int_equal(engine_domain_track(&domain, true), -NIDUS_EIO);
+}
+
+static void tracking_needs_ssads_and_walks_that_snoop(void **state)
+{
+    static const uint64_t lacks[] = { SSADS, ECAP_SMPWCS };
+    struct domain d;
+    for (unsigned i = 0; i < 2; i++) {
+        struct unit_info info;
+        fake_set64(REG_ECAP, (fake_get64(REG_ECAP) | SSADS) & ~lacks[i]);
+        start();
+        engine_unit_info(&dev, &info);
+        assert_false(info.dirty);
+        assert_int_equal(engine_domain_init(&d, &dev, ENGINE_DIRTY, guest), -NIDUS_EOPNOTSUPP);
+        teardown(state);
+        setup(state);
+    }
+    start_tracked();
+    other.properties |= DMAR_NO_PWSNP;                          /* SIDP */
+    assert_int_equal(engine_domain_init(&d, &other, ENGINE_DIRTY, guest), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
+    dev.unit->ecap &= ~SSADS;
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first[0]), -NIDUS_EINVAL);
+    assert_true(host_log_has("does not track what device 32 writes"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -575,6 +658,8 @@ int main(void)
         TEST(nested_to_nested_in_place),
         TEST(nested_to_nested_beside_others),
         TEST(what_has_a_gap),
+        TEST(tracking_is_on_in_every_entry_over_the_table),
+        TEST(tracking_needs_ssads_and_walks_that_snoop),
         TEST(a_refused_invalidation_is_made_good),
         TEST(a_unit_that_does_not_answer_keeps_both_tables),
     };

@@ -584,7 +584,7 @@ static void test_unit_without_nesting(void **state)
     struct unit_info info;
     fake_set64(REG_ECAP, ECAP_ALL & ~(1ULL << 26));
     start_with_device();
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), -NIDUS_EOPNOTSUPP);
     make_domain(&domain, false);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     engine_unit_info(&dev, &info);
@@ -993,7 +993,7 @@ static void test_read_only_table_page(void **state)
 {
     (void)state;
     start_with_device();
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 4 * MB, STAGE2_READ), 0);
     make_first(MB);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);

@@ -17,6 +17,7 @@
 #include "kernel/abi/iommufd.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/platform.h"
+#include "tools/test/host/whole_call.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4 0x1000ULL
@@ -45,7 +46,7 @@ static int64_t call(uint64_t nr, void *payload, uint32_t size, uint64_t device)
     int64_t result;
 
     assert_int_equal(platform_guest_write(guest, PAYLOAD, payload, size), 0);
-    result = iommu_call(context, nr, PAYLOAD, device);
+    result = whole_call(context, nr, PAYLOAD, device);
     assert_int_equal(platform_guest_read(guest, PAYLOAD, payload, size), 0);
     return result;
 }
@@ -965,6 +966,136 @@ static void a_queue_error_is_recovered(void **state)
     }
 }
 
+/* Dirty tracking: a bitmap of the RAM IOAS against what devices wrote, some of it while nidus reads and clears. */
+#define PAGES  (RAM / K4)
+#define BITMAP 0x30000ULL
+
+/* Since the last bitmap; while one is made; while the last one was, when it may be told of both times. */
+static bool written[PAGES], between[PAGES], late[PAGES];
+static bool in_bitmap;
+
+static void device_writes(uint16_t source_id, uint64_t iova, uint64_t gpa)
+{
+    uint32_t word = 1;
+
+    if (dma(source_id, MODEL_WRITE, iova, &word, 4).outcome != MODEL_DONE)
+        fail_msg("%s: write at 0x%llx", where, (unsigned long long)iova);
+    (in_bitmap ? between : written)[gpa / K4] = true;
+}
+
+static unsigned pace;
+
+static void write_between(volatile void *entry, unsigned bytes)
+{
+    uint64_t page = 0x700 + pace++ % 0x80;
+
+    hardware_looks(entry, bytes);
+    in_bitmap = true;
+    if (pace % 3 == 0)
+        device_writes(DEVICE, page * K4, page * K4);
+    in_bitmap = false;
+}
+
+static int64_t set_tracking(uint32_t hwpt, bool on)
+{
+    struct nidus_hwpt_set_dirty_tracking s = { .size = sizeof s, .flags = on ? NIDUS_HWPT_DIRTY_TRACKING_ENABLE : 0, .hwpt_id = hwpt };
+
+    return call(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, &s, sizeof s, 0);
+}
+
+/* leaf: of the second stage.  The unit may write to the first stage's tables as well. */
+static void expect_dirty(uint32_t hwpt, uint64_t leaf, bool clear, bool more)
+{
+    struct nidus_hwpt_get_dirty_bitmap g = {
+        .size = sizeof g, .hwpt_id = hwpt, .flags = clear ? 0 : NIDUS_HWPT_GET_DIRTY_BITMAP_NO_CLEAR, .length = RAM, .page_size = K4, .data = BITMAP,
+    };
+    const uint8_t *bits = host_guest_byte(guest, BITMAP);
+    uint64_t each = leaf / K4;
+
+    memset(host_guest_byte(guest, BITMAP), 0, PAGES / 8);
+    memcpy(late, between, sizeof late);
+    memset(between, 0, sizeof between);
+    hardware_looks = host_store_hook;
+    if (more)
+        host_store_hook = write_between;
+    assert_int_equal(call(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, &g, sizeof g, 0), 0);
+    host_store_hook = hardware_looks;
+    for (uint64_t page = 0; page < PAGES; page++) {
+        bool set = bits[page / 8] >> page % 8 & 1, told = false, maybe = false;
+
+        for (uint64_t p = page / each * each; p < (page / each + 1) * each; p++) {
+            told |= written[p];
+            maybe |= between[p] || late[p] || (p >= TABLES / K4 && p * K4 < next_table);
+        }
+        if ((told && !set) || (set && !told && !maybe))
+            fail_msg("%s: page 0x%llx is %sdirty in the bitmap", where, (unsigned long long)page, set ? "" : "not ");
+    }
+    for (uint64_t page = 0; page < PAGES; page++) /* what was not told of this time has to be next time */
+        written[page] = clear ? between[page] && !(bits[page / 8] >> page % 8 & 1) : written[page] || between[page];
+    expect_no_violation();
+}
+
+static void dirty(void)
+{
+    static const uint64_t leaves[] = { K4, M2 };
+    uint64_t top = new_table();
+    struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = top, .addr_width = 48 };
+    const uint32_t flags = NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_DIRTY_TRACKING;
+
+    for (unsigned l = 0; l < 2; l++) {
+        uint32_t ioas = alloc_ioas(), parent, nested;
+        struct nidus_option small = { .size = sizeof small, .option_id = NIDUS_OPTION_HUGE_PAGES, .object_id = ioas, .val64 = l };
+
+        memset(written, 0, sizeof written);
+        memset(between, 0, sizeof between);
+        assert_int_equal(call(NIDUS_CALL_OPTION, &small, sizeof small, 0), 0);
+        assert_int_equal(map(ioas, 0, 0, RAM, RW), 0);
+        assert_int_equal(alloc_hwpt(ioas, flags, NULL, &parent), 0);
+        assert_int_equal(alloc_hwpt(parent, 0, &s1, &nested), 0);
+        assert_int_equal(attach(device_id, parent), 0);
+        expect_dma(DEVICE, 0x700000, 0x700000);     /* not tracked yet, and in the IOTLB */
+        assert_int_equal(set_tracking(parent, true), 0);
+        assert_int_equal(attach(other_id, nested), 0);
+        expect_dirty(parent, leaves[l], true, false);
+        for (unsigned round = 0; round < 12; round++) {
+            for (unsigned i = 0; i < 6; i++) {
+                uint64_t page = 0x400 + (unsigned)rand() % 0x80 * (round % 2 ? 8 : 1), iova = 0x7000000000 + page * K4;
+                uint32_t word;
+
+                device_writes(DEVICE, page * K4, page * K4);
+                dma(DEVICE, MODEL_READ, (page ^ 1) * K4, &word, 4);
+                fs_map(top, iova, (page ^ 2) * K4);
+                device_writes(OTHER, iova, (page ^ 2) * K4);
+            }
+            expect_dirty(parent, leaves[l], round % 3 != 0, round % 4 == 1);
+            if (round == 6) { /* off, written, and on again: that does not count */
+                assert_int_equal(set_tracking(parent, false), 0);
+                expect_dma(DEVICE, 0x700000, 0x700000);
+                fs_map(top, 0x5000, 0x710000);
+                expect_dma(OTHER, 0x5000, 0x710000);
+                assert_int_equal(set_tracking(parent, true), 0);
+                memset(written, 0, sizeof written);
+            }
+        }
+        assert_int_equal(detach(device_id), 0);
+        assert_int_equal(detach(other_id), 0);
+        assert_int_equal(destroy(nested), 0);
+        assert_int_equal(destroy(parent), 0);
+        assert_int_equal(destroy(ioas), 0);
+    }
+}
+
+static bool has_dirty(const struct model_preset *p)
+{
+    return has_nest(p) && p->ecap >> 45 & 1 && p->ecap >> 48 & 1;
+}
+
+static void a_bitmap_tells_what_devices_wrote(void **state)
+{
+    (void)state;
+    on_each(dirty, has_dirty);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -989,6 +1120,7 @@ int main(void)
         cmocka_unit_test(a_unit_that_falls_silent_is_an_error),
         cmocka_unit_test(a_map_without_an_answer_is_said),
         cmocka_unit_test(a_queue_error_is_recovered),
+        cmocka_unit_test(a_bitmap_tells_what_devices_wrote),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,7 +99,7 @@ static void map(uint64_t iova, uint64_t gpa, uint64_t size, unsigned prot)
 /* The guest's first 2 MiB at base, and a first stage whose top table is the second MiB's first page. */
 static void attach_nested(uint64_t base, unsigned levels)
 {
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), 0);
     map(base, 0, 2 * MB, RW);
     first = (struct first_stage){ .parent = &domain, .pgtbl = base + MB, .levels = levels };
     assert_int_equal(engine_first_stage_init(&first, &dev), 0);
@@ -281,7 +281,7 @@ static void test_second_stage(void **state)
 {
     (void)state;
     start(IOMMU_ERRATA_OFF, 52);
-    assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
     map(0, 0, MB, RW);
     map(MB, MB, MB, STAGE2_READ);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);

@@ -28,6 +28,11 @@ static struct iommu_context *context;
 static uint32_t ram_ioas, device_id, other_device;
 static const struct iommu_device_policy no_policy;
 
+static void nothing(void) { }
+static void (*between_steps)(void); /* of calls that have several … */
+static unsigned steps;          /* … as many as the last one had */
+static unsigned seen_maps, seen_unmaps; /* of the engine, before the last step */
+
 static void start(bool nested)
 {
     char reason[160];
@@ -53,6 +58,8 @@ static int prepare(void **state)
     (void)state;
     host_reset();
     engine_recording_reset();
+    between_steps = nothing;
+    seen_maps = seen_unmaps = 0;
     guest = host_guest("web", RAM / 2);
     host_guest_add_ram(guest, RAM / 2, RAM / 2);
     return 0;
@@ -81,12 +88,14 @@ static int teardown(void **state)
 
 /* Calls: the payload goes into the guest's memory, and comes back. ---------------------------------- */
 
+
 static int64_t call_at(uint64_t nr, uint64_t gpa, void *payload, uint32_t size, uint64_t device)
 {
     int64_t result;
 
     assert_int_equal(platform_guest_write(guest, gpa, payload, size), 0);
-    result = iommu_call(context, nr, gpa, device);
+    for (steps = 1; (result = iommu_call(context, nr, gpa, device)) == IOMMU_AGAIN; steps++)
+        between_steps();
     assert_int_equal(platform_guest_read(guest, gpa, payload, size), 0);
     return result;
 }
@@ -270,7 +279,7 @@ static void numbers_that_nidus_does_not_know_are_enotty(void **state)
 {
     (void)state;
     assert_int_equal(iommu_call(context, 0x3b7f, PAYLOAD, 0), -NIDUS_ENOTTY);
-    assert_int_equal(iommu_call(context, 0x3b82, PAYLOAD, 0), -NIDUS_ENOTTY);
+    assert_int_equal(iommu_call(context, 0x3b95, PAYLOAD, 0), -NIDUS_ENOTTY);
     assert_int_equal(iommu_call(context, 0x3bff, 0, 0), -NIDUS_ENOTTY);
     assert_int_equal(iommu_call(context, 0x100003b80, PAYLOAD, 0), -NIDUS_ENOTTY);
     assert_true(iommu_handles(0x3b00) && iommu_handles(0x3bff) && iommu_handles(NIDUS_CALL_FAULT_READ));
@@ -283,6 +292,10 @@ static const struct {
     { NIDUS_CALL_DESTROY, 8, 8 },       { NIDUS_CALL_IOAS_ALLOC, 12, 12 },  { NIDUS_CALL_IOAS_MAP, 40, 40 },
     { NIDUS_CALL_IOAS_UNMAP, 24, 24 },  { NIDUS_CALL_HWPT_ALLOC, 24, 48 },  { NIDUS_CALL_GET_HW_INFO, 32, 40 },
     { NIDUS_CALL_HWPT_INVALIDATE, 32, 32 }, { NIDUS_CALL_FAULT_READ, 32, 32 },
+    { NIDUS_CALL_IOAS_ALLOW_IOVAS, 24, 24 }, { NIDUS_CALL_IOAS_COPY, 40, 40 }, { NIDUS_CALL_IOAS_IOVA_RANGES, 32, 32 },
+    { NIDUS_CALL_OPTION, 24, 24 },      { NIDUS_CALL_VFIO_IOAS, 12, 12 },   { NIDUS_CALL_IOAS_MAP_FILE, 40, 40 },
+    { NIDUS_CALL_IOAS_CHANGE_PROCESS, 8, 8 }, { NIDUS_CALL_HW_QUEUE_ALLOC, 40, 40 },
+    { NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, 16, 16 }, { NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, 48, 48 },
 };
 #define FOR_EACH_ENVELOPE(i) for (unsigned i = 0; i < sizeof(envelopes) / sizeof(envelopes[0]); i++)
 
@@ -862,6 +875,393 @@ static void a_guest_has_a_bounded_number_of_areas(void **state)
     assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
 }
 
+/* IOAS_IOVA_RANGES and IOAS_ALLOW_IOVAS --------------------------------------------------------------- */
+
+static int64_t iova_ranges(uint32_t ioas, uint32_t room, uint32_t *count, uint64_t *alignment)
+{
+    struct nidus_ioas_iova_ranges r = { .size = sizeof(r), .ioas_id = ioas, .num_iovas = room, .allowed_iovas = DATA };
+    int64_t result = CALL(NIDUS_CALL_IOAS_IOVA_RANGES, r);
+
+    *count = r.num_iovas;
+    if (alignment != NULL)
+        *alignment = r.out_iova_alignment;
+    return result;
+}
+
+static struct nidus_iova_range range_at(unsigned i)
+{
+    struct nidus_iova_range r;
+
+    platform_guest_read(guest, DATA + i * sizeof(r), &r, sizeof(r));
+    return r;
+}
+
+#define assert_range(i, first, end) \
+    assert_true(range_at(i).start == (first) && range_at(i).last == (end))
+
+static int64_t allow(uint32_t ioas, uint32_t count, const struct nidus_iova_range *ranges)
+{
+    struct nidus_ioas_allow_iovas a = { .size = sizeof(a), .ioas_id = ioas, .num_iovas = count, .allowed_iovas = DATA };
+
+    platform_guest_write(guest, DATA, ranges, count * sizeof(*ranges));
+    return CALL(NIDUS_CALL_IOAS_ALLOW_IOVAS, a);
+}
+
+#define ALLOW(ioas, ...) \
+    allow(ioas, sizeof((struct nidus_iova_range[]){ __VA_ARGS__ }) / sizeof(struct nidus_iova_range), (struct nidus_iova_range[]){ __VA_ARGS__ })
+
+static void iova_ranges_are_what_is_not_reserved(void **state)
+{
+    uint32_t ioas = new_ioas(), count;
+    uint64_t alignment;
+
+    (void)state;
+    assert_int_equal(iova_ranges(ioas, 4, &count, &alignment), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(alignment, 4096);
+    assert_range(0, 0, 0xfedfffff);
+    assert_range(1, 0xfef00000, (1ULL << 57) - 1);
+    new_plain(ioas);
+    assert_int_equal(iova_ranges(ioas, 2, &count, NULL), 0);
+    assert_range(1, 0xfef00000, (1ULL << 48) - 1);
+    assert_int_equal(map_at(ioas, RW, 0, K4, M1), 0); /* what is mapped does not count */
+    assert_int_equal(iova_ranges(ioas, 2, &count, NULL), 0);
+    assert_int_equal(count, 2);
+}
+
+static void iova_ranges_without_room_is_emsgsize_and_tells_how_many(void **state)
+{
+    uint32_t ioas = new_ioas(), count;
+    uint64_t alignment = 0;
+
+    (void)state;
+    *host_guest_byte(guest, DATA + 16) = 0xee;
+    assert_int_equal(iova_ranges(ioas, 1, &count, &alignment), -NIDUS_EMSGSIZE);
+    assert_int_equal(count, 2);
+    assert_int_equal(alignment, 4096);
+    assert_range(0, 0, 0xfedfffff);
+    assert_int_equal(*host_guest_byte(guest, DATA + 16), 0xee);
+    assert_int_equal(iova_ranges(ioas, 0, &count, NULL), -NIDUS_EMSGSIZE);
+    assert_int_equal(count, 2);
+}
+
+static void iova_ranges_checks(void **state)
+{
+    struct nidus_ioas_iova_ranges r = { .size = sizeof(r), .ioas_id = device_id, .num_iovas = 4, .reserved = 1, .allowed_iovas = RAM - 16 };
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_IOVA_RANGES, r), -NIDUS_EOPNOTSUPP);
+    r.reserved = 0;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_IOVA_RANGES, r), -NIDUS_ENOENT);
+    r.ioas_id = ram_ioas;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_IOVA_RANGES, r), -NIDUS_EFAULT);
+    assert_int_equal(r.num_iovas, 4); /* no answer */
+}
+
+static void the_rmrr_of_a_tables_device_is_reserved(void **state)
+{
+    uint32_t ioas = new_ioas(), count, hwpt;
+    uint64_t iova = 0;
+
+    (void)state;
+    engine.reserved = (struct nidus_iova_range){ 2 * M1, 3 * M1 - 1 };
+    assert_int_equal(map_at(ioas, RW, 0, K4, 3 * M1 - K4), 0);
+    assert_int_equal(alloc_paging(ioas, 0, &hwpt), -NIDUS_EADDRINUSE);
+    assert_int_equal(unmap(ioas, 0, EVERYTHING, NULL), 0);
+    assert_int_equal(ALLOW(ioas, { 0, 2 * M1 }), 0);
+    assert_int_equal(alloc_paging(ioas, 0, &hwpt), -NIDUS_EADDRINUSE);
+    assert_int_equal(ALLOW(ioas, { 0, 4 * M1 + M1 / 2 - 1 }), 0);
+    assert_int_equal(attach(device_id, ioas, NULL), -NIDUS_EADDRINUSE);
+    assert_int_equal(allow(ioas, 0, NULL), 0);
+    assert_int_equal(alloc_paging(ioas, 0, &hwpt), 0);
+    assert_int_equal(iova_ranges(ioas, 4, &count, NULL), 0);
+    assert_int_equal(count, 3);
+    assert_range(0, 0, 2 * M1 - 1);
+    assert_range(1, 3 * M1, 0xfedfffff);
+    assert_int_equal(map_at(ioas, RW, 0, 2 * K4, 2 * M1 - K4), -NIDUS_EINVAL);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 3 * M1 - K4), -NIDUS_EINVAL);
+    assert_int_equal(ALLOW(ioas, { M1, 2 * M1 }), -NIDUS_EADDRINUSE);
+    assert_int_equal(map(ioas, RW, 0, 2 * M1, &iova), 0);
+    assert_int_equal(iova, 4 * M1);
+    assert_int_equal(destroy(hwpt), 0);
+    assert_int_equal(map_at(ioas, RW, 0, K4, 2 * M1), 0); /* with the table it goes */
+}
+
+static void chosen_iovas_lie_in_the_allowed_ranges_and_fixed_ones_need_not(void **state)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova;
+
+    (void)state;
+    assert_int_equal(ALLOW(ioas, { 8 * M1, 8 * M1 + 2 * K4 - 1 }, { 5 * M1, 5 * M1 + K4 - 1 }), 0);
+    assert_int_equal(map(ioas, RW, 0, 2 * K4, &iova), 0);
+    assert_int_equal(iova, 8 * M1);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, 5 * M1);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), -NIDUS_ENOSPC);
+    assert_int_equal(map_at(ioas, RW, 0, K4, M1), 0);
+    assert_int_equal(ALLOW(ioas, { K4, 2 * K4 - 1 }, { 2 * K4, 4 * K4 - 1 }), 0); /* in the old ones' place; these two touch */
+    assert_int_equal(map(ioas, RW, K4, 3 * K4, &iova), 0);
+    assert_int_equal(iova, K4);
+    assert_int_equal(allow(ioas, 0, NULL), 0);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, 4 * K4);
+    assert_int_equal(ALLOW(ioas, { 0, 1 }), 0);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), -NIDUS_ENOSPC);
+}
+
+static void allow_checks_in_linuxs_order(void **state)
+{
+    struct nidus_ioas_allow_iovas a = { .size = sizeof(a), .ioas_id = 99, .num_iovas = 1, .reserved = 1, .allowed_iovas = RAM - 8 };
+    uint32_t ioas = new_ioas();
+    uint64_t iova;
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOW_IOVAS, a), -NIDUS_EOPNOTSUPP);
+    a.reserved = 0;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOW_IOVAS, a), -NIDUS_ENOENT);
+    a.ioas_id = ioas;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_ALLOW_IOVAS, a), -NIDUS_EFAULT);
+    assert_int_equal(ALLOW(ioas, { M1, M1 + K4 - 1 }), 0);
+    assert_int_equal(ALLOW(ioas, { K4, K4 }), -NIDUS_EINVAL);
+    assert_int_equal(ALLOW(ioas, { K4, 0 }), -NIDUS_EINVAL);
+    assert_int_equal(ALLOW(ioas, { 0, K4 }, { K4, 2 * K4 }), -NIDUS_EINVAL);
+    assert_int_equal(ALLOW(ioas, { 4 * K4, 5 * K4 }, { 0, 8 * K4 }), -NIDUS_EINVAL);
+    assert_int_equal(ALLOW(ioas, { 0xfedff000, 0xfee00000 }), -NIDUS_EADDRINUSE);
+    assert_int_equal(ALLOW(ioas, { 0, UINT64_MAX }), -NIDUS_EADDRINUSE);
+    assert_int_equal(ALLOW(ioas, { 0, UINT64_MAX }, { 3, 2 }), -NIDUS_EINVAL); /* what is wrong comes before what is taken */
+    assert_int_equal(ALLOW(ioas, { 0, UINT64_MAX }, { M1, 2 * M1 }), -NIDUS_EINVAL);
+    assert_int_equal(map(ioas, RW, 0, K4, &iova), 0);
+    assert_int_equal(iova, M1); /* a call that fails leaves the ranges that were */
+}
+
+static void a_guest_has_a_bounded_number_of_allowed_ranges(void **state)
+{
+    struct nidus_iova_range ranges[257];
+    uint64_t used = guest->bytes_used;
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    for (unsigned i = 0; i < 257; i++)
+        ranges[i] = (struct nidus_iova_range){ 2 * i * K4, 2 * i * K4 + 1 };
+    assert_int_equal(allow(ioas, 257, ranges), -NIDUS_ENOMEM);
+    assert_int_equal(allow(ioas, 256, ranges), 0);
+    assert_int_equal(destroy(ioas), 0);
+    assert_int_equal(guest->bytes_used, used);
+}
+
+/* IOAS_COPY ------------------------------------------------------------------------------------------- */
+
+static int64_t copy(uint32_t to, uint32_t flags, uint64_t *dst, uint32_t from, uint64_t src, uint64_t length)
+{
+    struct nidus_ioas_copy c = {
+        .size = sizeof(c), .flags = flags, .dst_ioas_id = to, .src_ioas_id = from, .length = length, .dst_iova = *dst, .src_iova = src,
+    };
+    int64_t result = CALL(NIDUS_CALL_IOAS_COPY, c);
+
+    *dst = c.dst_iova;
+    return result;
+}
+
+static int64_t copy_at(uint32_t to, uint32_t flags, uint64_t dst, uint32_t from, uint64_t src, uint64_t length)
+{
+    return copy(to, flags | FIXED, &dst, from, src, length);
+}
+
+static void copy_maps_the_same_memory(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+    uint64_t iova = 0;
+
+    (void)state;
+    assert_int_equal(copy_at(ioas, RW, M1, ram_ioas, 3 * M1 + K4, 2 * K4), 0); /* a part of an area */
+    assert_true(maps(hwpt, M1, 3 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, M1 + K4, 3 * M1 + 2 * K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(absent(hwpt, M1 + 2 * K4));
+    assert_int_equal(copy_at(ioas, NIDUS_IOAS_MAP_READABLE, 2 * M1, ioas, M1, 2 * K4), 0); /* within one IOAS, with fewer rights */
+    assert_true(maps(hwpt, 2 * M1, 3 * M1 + K4, STAGE2_READ));
+    assert_int_equal(copy(ioas, RW, &iova, ram_ioas, 4 * M1, 2 * M1), 0);
+    assert_int_equal(iova, 4 * M1); /* aligned as the memory is */
+    assert_true(maps(hwpt, 4 * M1, 4 * M1, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(unmap(ram_ioas, 0, EVERYTHING, NULL), 0);
+    assert_true(maps(hwpt, 4 * M1, 4 * M1, STAGE2_READ | STAGE2_WRITE)); /* and the copy stays */
+    assert_int_equal(unmap(ioas, 4 * M1, K4, NULL), -NIDUS_ENOENT);     /* it is an area as IOAS_MAP makes them */
+}
+
+static void copy_goes_across_areas_that_follow_each_other(void **state)
+{
+    uint32_t from = new_ioas(), to = new_ioas(), hwpt = new_plain(to);
+    uint64_t bytes, iova = 0;
+
+    (void)state;
+    assert_int_equal(map_at(from, RW, 7 * M1, 2 * K4, M1), 0);
+    assert_int_equal(map_at(from, RW, 3 * M1, K4, M1 + 2 * K4), 0);
+    assert_int_equal(map_at(from, RW, 5 * M1, K4, M1 + 4 * K4), 0);
+    assert_int_equal(copy_at(to, RW, 2 * M1, from, M1 + K4, 2 * K4), 0);
+    assert_true(maps(hwpt, 2 * M1, 7 * M1 + K4, STAGE2_READ | STAGE2_WRITE));
+    assert_true(maps(hwpt, 2 * M1 + K4, 3 * M1, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(copy(to, RW, &iova, from, M1, 3 * K4), 0);
+    assert_true(maps(hwpt, iova, 7 * M1, STAGE2_READ | STAGE2_WRITE) && maps(hwpt, iova + 2 * K4, 3 * M1, STAGE2_READ | STAGE2_WRITE));
+    assert_int_equal(copy_at(to, RW, 4 * M1, from, M1, 5 * K4), -NIDUS_ENOENT); /* a hole */
+    assert_int_equal(copy_at(to, RW, 4 * M1, from, M1 - K4, 2 * K4), -NIDUS_ENOENT);
+    assert_int_equal(copy_at(to, RW, 4 * M1, from, M1 + 4 * K4, 2 * K4), -NIDUS_ENOENT);
+    assert_true(absent(hwpt, 4 * M1));
+    assert_int_equal(unmap(to, 0, EVERYTHING, &bytes), 0);
+    assert_int_equal(bytes, 5 * K4);
+    engine_fail(ENGINE_MAP, 2, -NIDUS_ENOMEM, DAMAGE_NONE);
+    assert_int_equal(copy_at(to, RW, 2 * M1, from, M1, 3 * K4), -NIDUS_ENOMEM);
+    assert_true(absent(hwpt, 2 * M1));
+}
+
+static void copy_checks_in_linuxs_order(void **state)
+{
+    uint32_t from = new_ioas(), to = new_ioas();
+    struct nidus_ioas_copy c = { .size = sizeof(c), .flags = 8, .src_ioas_id = 99, .dst_ioas_id = 99, .length = UINT64_MAX };
+
+    (void)state;
+    assert_int_equal(map_at(from, NIDUS_IOAS_MAP_READABLE, M1, 4 * K4, M1), 0);
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOPNOTSUPP);
+    c.flags = FIXED;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
+    c.length = 0;
+    c.dst_iova = UINT64_MAX;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
+    c.dst_iova = 1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL); /* no permission */
+    c.flags |= RW;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_ENOENT);
+    c.src_ioas_id = from;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL); /* length 0 */
+    c.length = K4;
+    c.src_iova = UINT64_MAX;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
+    c.src_iova = K4;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_ENOENT); /* nothing there */
+    c.src_iova = M1 + 1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_ENOENT); /* the destination */
+    c.dst_ioas_id = to;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL);
+    c.src_iova = M1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL); /* dst_iova */
+    c.dst_iova = 0xfee00000;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL);
+    c.dst_iova = M1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EPERM); /* given read-only */
+    c.length = K4 + 1;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL);
+    c.length = K4;
+    c.flags = FIXED | NIDUS_IOAS_MAP_READABLE;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), 0);
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EEXIST);
+}
+
+static void a_copy_of_a_read_only_copy_may_write_if_the_memory_was_given_so(void **state)
+{
+    uint32_t ioas = new_ioas();
+
+    (void)state;
+    assert_int_equal(copy_at(ioas, NIDUS_IOAS_MAP_READABLE, M1, ram_ioas, 0, K4), 0);
+    assert_int_equal(copy_at(ioas, RW, 2 * M1, ioas, M1, K4), 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, 3 * M1), 0);
+    assert_int_equal(copy_at(ioas, NIDUS_IOAS_MAP_READABLE, 4 * M1, ioas, 3 * M1, K4), 0);
+    assert_int_equal(copy_at(ioas, RW, 5 * M1, ioas, 4 * M1, K4), -NIDUS_EPERM);
+}
+
+static void a_read_only_copy_into_a_nest_parent_is_einval(void **state)
+{
+    uint32_t ioas = new_ioas(), a = new_plain(ioas), b = new_parent(ioas);
+
+    (void)state;
+    engine.unit.errata_772415 = true;
+    assert_int_equal(copy_at(ioas, NIDUS_IOAS_MAP_READABLE, M1, ram_ioas, 0, K4), -NIDUS_EINVAL);
+    assert_true(absent(a, M1) && absent(b, M1));
+}
+
+static void a_long_copy_is_made_in_steps(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+
+    (void)state;
+    assert_int_equal(copy_at(ioas, RW, M1 + K4, ram_ioas, 0, RAM), 0);
+    assert_true(steps >= RAM / K4 / 512);
+    assert_true(maps(hwpt, M1 + K4, 0, STAGE2_READ | STAGE2_WRITE) && maps(hwpt, M1 + RAM, RAM - K4, STAGE2_READ | STAGE2_WRITE));
+}
+
+/* OPTION ---------------------------------------------------------------------------------------------- */
+
+static int64_t option(uint32_t id, uint16_t op, uint32_t object, uint64_t *value)
+{
+    struct nidus_option o = { .size = sizeof(o), .option_id = id, .op = op, .object_id = object, .val64 = *value };
+    int64_t result = CALL(NIDUS_CALL_OPTION, o);
+
+    *value = o.val64;
+    return result;
+}
+
+static int64_t set_huge_pages(uint32_t ioas, uint64_t value)
+{
+    return option(NIDUS_OPTION_HUGE_PAGES, NIDUS_OPTION_OP_SET, ioas, &value);
+}
+
+static void option_checks(void **state)
+{
+    struct nidus_option o = { .size = sizeof(o), .option_id = 2, .reserved = 1 };
+    uint64_t value = 7;
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_OPTION, o), -NIDUS_EOPNOTSUPP);
+    o.reserved = 0;
+    assert_int_equal(CALL(NIDUS_CALL_OPTION, o), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(option(NIDUS_OPTION_RLIMIT_MODE, NIDUS_OPTION_OP_GET, ram_ioas, &value), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(option(NIDUS_OPTION_RLIMIT_MODE, 2, 0, &value), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(option(NIDUS_OPTION_RLIMIT_MODE, NIDUS_OPTION_OP_SET, 0, &value), -NIDUS_EPERM);
+    assert_int_equal(value, 7);
+    assert_int_equal(option(NIDUS_OPTION_RLIMIT_MODE, NIDUS_OPTION_OP_GET, 0, &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(option(NIDUS_OPTION_HUGE_PAGES, NIDUS_OPTION_OP_GET, 0, &value), -NIDUS_ENOENT);
+    assert_int_equal(option(NIDUS_OPTION_HUGE_PAGES, NIDUS_OPTION_OP_GET, device_id, &value), -NIDUS_ENOENT);
+    assert_int_equal(option(NIDUS_OPTION_HUGE_PAGES, 2, ram_ioas, &value), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(set_huge_pages(ram_ioas, 2), -NIDUS_EINVAL);
+    assert_int_equal(option(NIDUS_OPTION_HUGE_PAGES, NIDUS_OPTION_OP_GET, ram_ioas, &value), 0);
+    assert_int_equal(value, 1);
+}
+
+static void without_huge_pages_tables_have_small_ones(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt = new_plain(ioas);
+    uint64_t leaf, value = 1;
+
+    (void)state;
+    assert_int_equal(set_huge_pages(ioas, 0), 0);
+    assert_int_equal(option(NIDUS_OPTION_HUGE_PAGES, NIDUS_OPTION_OP_GET, ioas, &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(map_at(ioas, RW, 0, 4 * M1, 4 * M1), 0);
+    assert_int_equal(stage2_lookup(table_of(hwpt), 4 * M1, NULL, NULL, &leaf, NULL), 0);
+    assert_int_equal(leaf, K4);
+    hwpt = new_plain(ioas);
+    assert_int_equal(stage2_lookup(table_of(hwpt), 4 * M1, NULL, NULL, &leaf, NULL), 0);
+    assert_int_equal(leaf, K4);
+    assert_int_equal(set_huge_pages(ioas, 0), 0);
+    assert_int_equal(set_huge_pages(ioas, 1), 0);
+    assert_int_equal(map_at(ioas, RW, 0, 4 * M1, 8 * M1), 0);
+    assert_int_equal(stage2_lookup(table_of(hwpt), 8 * M1, NULL, NULL, &leaf, NULL), 0);
+    assert_int_equal(leaf, 2 * M1);
+    assert_int_equal(set_huge_pages(ioas, 0), -NIDUS_EINVAL); /* too late */
+}
+
+static void what_has_no_meaning_here_is_eopnotsupp(void **state)
+{
+    uint32_t payload[10] = { 12 };
+
+    (void)state;
+    assert_int_equal(call_at(NIDUS_CALL_VFIO_IOAS, PAYLOAD, payload, 12, 0), -NIDUS_EOPNOTSUPP);
+    payload[0] = 8;
+    assert_int_equal(call_at(NIDUS_CALL_IOAS_CHANGE_PROCESS, PAYLOAD, payload, 8, 0), -NIDUS_EOPNOTSUPP);
+    payload[0] = 40;
+    assert_int_equal(call_at(NIDUS_CALL_IOAS_MAP_FILE, PAYLOAD, payload, 40, 0), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(call_at(NIDUS_CALL_HW_QUEUE_ALLOC, PAYLOAD, payload, 40, 0), -NIDUS_EOPNOTSUPP);
+}
+
 /* IOAS_UNMAP ----------------------------------------------------------------------------------------- */
 
 static void unmap_takes_whole_areas_and_tells_the_bytes(void **state)
@@ -1117,7 +1517,7 @@ static void nidus_checks_the_second_reserved_word(void **state)
 static void paging_flags_that_nidus_lacks_are_eopnotsupp(void **state)
 {
     const uint32_t flags[] = {
-        NIDUS_HWPT_ALLOC_DIRTY_TRACKING, 16, 1u << 31, NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID,
+        16, 1u << 31, NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_FAULT_ID_VALID,
     };
 
     (void)state;
@@ -1564,6 +1964,23 @@ static void pasids_are_attached_where_all_hwpts_were_made_for_them(void **state)
     assert_int_equal(destroy(parent), 0);
 }
 
+static void a_guest_has_a_bounded_number_of_pasids(void **state)
+{
+    uint32_t with = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID), another = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID);
+
+    (void)state;
+    assert_int_equal(attach(device_id, with, NULL), 0);         /* this is none */
+    for (uint32_t pasid = 1; pasid <= 4096; pasid++)
+        assert_int_equal(attach_pasid(pasid, with), 0);
+    assert_int_equal(attach_pasid(4097, with), -NIDUS_ENOMEM);
+    assert_int_equal(attach_pasid(5, another), 0);              /* one that is there moves */
+    assert_int_equal(attach(device_id, another, NULL), 0);
+    assert_int_equal(detach_pasid(7), 0);
+    assert_int_equal(detach_pasid(7), 0);
+    assert_int_equal(attach_pasid(4097, with), 0);
+    assert_int_equal(attach_pasid(7, with), -NIDUS_ENOMEM);
+}
+
 static void a_failed_replace_of_a_pasid_keeps_the_old_attachment(void **state)
 {
     uint32_t with = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID), next = hwpt_with(ram_ioas, NIDUS_HWPT_ALLOC_PASID);
@@ -1747,35 +2164,528 @@ static void entries_that_end_outside_ram_are_efault_after_those_inside(void **st
 
 static void entries_are_taken_in_steps_and_a_unit_that_fails_stops_them(void **state)
 {
-    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 300);
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 1300);
 
     (void)state;
-    put_good_entries(300);
-    expect_invalidate(inv, 0, 300);
+    put_good_entries(1300);
+    expect_invalidate(inv, 0, 1300);
     assert_int_equal(engine.count[ENGINE_INVALIDATE], 3);
-    assert_int_equal(engine.ranges, 300);
+    assert_int_equal(steps, 3);
+    assert_int_equal(engine.ranges, 1300);
+    for (unsigned i = 0; i < 1300; i++)
+        assert_int_equal(engine.range[i].addr, i * K4);
     engine_fail(ENGINE_INVALIDATE, 2, -NIDUS_EIO, DAMAGE_NONE);
-    expect_invalidate(inv, -NIDUS_EIO, 128);
+    expect_invalidate(inv, -NIDUS_EIO, 512);
+    put_entry(1024, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
+    expect_invalidate(inv, -NIDUS_EINVAL, 1024); /* the first of a step */
+    put_entry(1023, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
+    expect_invalidate(inv, -NIDUS_EINVAL, 1023);
 }
 
-static void very_many_entries_wait_for_the_units_a_bounded_number_of_times(void **state)
+static void as_many_entries_as_linux_takes(void **state)
 {
-    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 5000);
+    const uint32_t most = NIDUS_HWPT_INVALIDATE_MAX_ENTRIES;
+    struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), most);
 
     (void)state;
-    put_good_entries(5000);
-    expect_invalidate(inv, 0, 5000);
-    assert_int_equal(engine.count[ENGINE_INVALIDATE], 9);
-    assert_int_equal(engine.ranges, 8 * 128 + 1);
-    assert_int_equal(engine.range[8 * 128].npages, EVERYTHING);
-    put_entry(4000, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
-    expect_invalidate(inv, -NIDUS_EINVAL, 4000);
-    assert_int_equal(engine.count[ENGINE_INVALIDATE], 18);
-    engine_fail(ENGINE_INVALIDATE, 9, -NIDUS_EIO, DAMAGE_NONE);
-    expect_invalidate(inv, -NIDUS_EIO, 8 * 128);
-    put_entry(8 * 128, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
-    expect_invalidate(inv, -NIDUS_EINVAL, 8 * 128); /* exactly at the change: no flush of everything */
-    assert_int_equal(engine.count[ENGINE_INVALIDATE], 18 + 9 + 8);
+    put_good_entries(most);
+    expect_invalidate(inv, 0, most);
+    assert_int_equal(steps, most / 512);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], steps);
+}
+
+/* Dirty tracking ------------------------------------------------------------------------------------- */
+
+static int64_t set_tracking(uint32_t hwpt, uint32_t flags)
+{
+    struct nidus_hwpt_set_dirty_tracking s = { .size = sizeof(s), .flags = flags, .hwpt_id = hwpt };
+
+    return CALL(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, s);
+}
+
+#define BITMAP 0x30003ULL       /* any alignment */
+
+static struct nidus_hwpt_get_dirty_bitmap bitmap_request(uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t page_size)
+{
+    return (struct nidus_hwpt_get_dirty_bitmap){
+        .size = sizeof(struct nidus_hwpt_get_dirty_bitmap), .hwpt_id = hwpt, .iova = iova, .length = length, .page_size = page_size,
+        .data = BITMAP,
+    };
+}
+
+static int64_t get_bitmap(struct nidus_hwpt_get_dirty_bitmap g)
+{
+    for (unsigned i = 0; i < 4096; i++)
+        *host_guest_byte(guest, BITMAP + i) = 0;
+    return CALL(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, g);
+}
+
+static bool is_set(uint64_t bit)
+{
+    return *host_guest_byte(guest, BITMAP + bit / 8) >> bit % 8 & 1;
+}
+
+static unsigned bits_set(void)
+{
+    unsigned set = 0;
+
+    for (unsigned i = 0; i < 4096 * 8; i++)
+        set += is_set(i);
+    return set;
+}
+
+/* As a unit does for a device that writes there. */
+static void device_writes(uint32_t hwpt, uint64_t iova)
+{
+    struct stage2 *t = table_of(hwpt);
+    uint64_t *table = t->root, *entry = NULL;
+
+    for (unsigned level = t->levels; level > 0; level--) {
+        entry = &table[iova >> (12 + 9 * (level - 1)) & 511];
+        assert_int_not_equal(*entry & 3, 0);
+        if (level == 1 || (*entry & 0x80) != 0)
+            break;
+        table = platform_virt(*entry & 0xffffffffff000);
+    }
+    *entry |= 0x300;
+}
+
+/* RAM at IOVA 64 MiB, in 4 KiB pages, and at 128 MiB in large ones. */
+static uint32_t tracked_hwpt(void)
+{
+    uint32_t ioas = new_ioas(), hwpt;
+
+    engine.unit.dirty = true;
+    assert_int_equal(map_at(ioas, RW, 0, RAM - K4, 64 * M1 + K4), 0);
+    assert_int_equal(map_at(ioas, RW, 0, RAM, 128 * M1), 0);
+    assert_int_equal(alloc_paging(ioas, NIDUS_HWPT_ALLOC_DIRTY_TRACKING | NIDUS_HWPT_ALLOC_NEST_PARENT, &hwpt), 0);
+    return hwpt;
+}
+
+static void tracking_needs_a_unit_that_can(void **state)
+{
+    struct nidus_hw_info info = info_request(0);
+    uint32_t hwpt;
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.out_capabilities & NIDUS_HW_CAP_DIRTY_TRACKING, 0);
+    assert_int_equal(alloc_paging(ram_ioas, NIDUS_HWPT_ALLOC_DIRTY_TRACKING, &hwpt), -NIDUS_EOPNOTSUPP);
+    engine.unit.dirty = true;
+    assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+    assert_int_equal(info.out_capabilities & NIDUS_HW_CAP_DIRTY_TRACKING, NIDUS_HW_CAP_DIRTY_TRACKING);
+    assert_int_equal(alloc_paging(ram_ioas, NIDUS_HWPT_ALLOC_DIRTY_TRACKING, &hwpt), 0);
+}
+
+static void set_tracking_checks_in_linuxs_order(void **state)
+{
+    struct nidus_hwpt_set_dirty_tracking s = { .size = sizeof(s), .flags = 2, .hwpt_id = 99, .reserved = 1 };
+    uint32_t hwpt = tracked_hwpt();
+
+    (void)state;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, s), -NIDUS_EOPNOTSUPP);
+    s.flags = 1;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, s), -NIDUS_EOPNOTSUPP);
+    s.reserved = 0;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, s), -NIDUS_ENOENT);
+    assert_int_equal(set_tracking(ram_ioas, 1), -NIDUS_ENOENT);
+    assert_int_equal(set_tracking(new_nested(hwpt), 1), -NIDUS_ENOENT);
+    assert_int_equal(set_tracking(new_plain(ram_ioas), 1), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(set_tracking(hwpt, 0), 0); /* it is off */
+    assert_int_equal(engine.count[ENGINE_TRACK], 0);
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    assert_int_equal(engine.count[ENGINE_TRACK], 1);
+    engine_fail(ENGINE_TRACK, 1, -NIDUS_EIO, DAMAGE_NONE);
+    assert_int_equal(set_tracking(hwpt, 0), -NIDUS_EIO);
+    assert_int_equal(set_tracking(hwpt, 0), 0);
+}
+
+static void get_bitmap_checks_in_linuxs_order(void **state)
+{
+    uint32_t hwpt = tracked_hwpt(), plain = new_plain(ram_ioas);
+    struct nidus_hwpt_get_dirty_bitmap g = bitmap_request(99, UINT64_MAX - K4 + 1, 0, 0);
+
+    (void)state;
+    g.flags = 2;
+    assert_int_equal(get_bitmap(g), -NIDUS_EOPNOTSUPP);
+    g.flags = 0;
+    g.reserved = 1;
+    assert_int_equal(get_bitmap(g), -NIDUS_EOPNOTSUPP);
+    g.reserved = 0;
+    assert_int_equal(get_bitmap(g), -NIDUS_ENOENT);
+    g.hwpt_id = plain;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL); /* length 0 */
+    g.length = 2 * K4;
+    assert_int_equal(get_bitmap(g), -NIDUS_EOVERFLOW);
+    g.length = K4;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL); /* page size */
+    g.page_size = 2048;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL);
+    g.page_size = 3 * K4;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL);
+    g.page_size = 2 * K4;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL); /* not of such pages */
+    g.page_size = K4;
+    assert_int_equal(get_bitmap(g), -NIDUS_EOPNOTSUPP);
+    g.hwpt_id = hwpt;
+    assert_int_equal(get_bitmap(g), -NIDUS_EINVAL); /* off */
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    g = bitmap_request(hwpt, 64 * M1, 9 * K4, K4);
+    g.data = RAM - 1;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, g), -NIDUS_EFAULT);
+    g.data = 0;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, g), -NIDUS_EFAULT);
+    g.data = RAM - 2;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, g), 0);
+    engine_fail(ENGINE_READ_DIRTY, 1, -NIDUS_EIO, DAMAGE_DONE);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 64 * M1, 9 * K4, K4)), -NIDUS_EIO);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 0, 16 * M1, K4)), 0); /* nothing there */
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 1ULL << 60, K4, K4)), 0);
+    assert_int_equal(bits_set(), 0);
+}
+
+static void written_pages_are_told_once(void **state)
+{
+    static const uint64_t pages[] = { 1, 2, 7, 8, 9, 63, 64, 511, 512, 2047, 2048, 4095 };
+    uint32_t hwpt = tracked_hwpt();
+    struct nidus_hwpt_get_dirty_bitmap g = bitmap_request(hwpt, 64 * M1, RAM, K4);
+    const unsigned count = sizeof(pages) / sizeof(pages[0]);
+
+    (void)state;
+    device_writes(hwpt, 64 * M1 + 5 * K4); /* from before */
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < count; i++)
+            device_writes(hwpt, 64 * M1 + pages[i] * K4);
+        g.flags = NIDUS_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
+        assert_int_equal(get_bitmap(g), 0);
+        g.flags = 0;
+        assert_int_equal(bits_set(), count);
+        assert_int_equal(get_bitmap(g), 0);
+        for (unsigned i = 0; i < count; i++)
+            assert_true(is_set(pages[i]));
+        assert_int_equal(bits_set(), count);
+        assert_int_equal(get_bitmap(g), 0);
+        assert_int_equal(bits_set(), 0);
+    }
+    device_writes(hwpt, 64 * M1 + 7 * K4);
+    *host_guest_byte(guest, BITMAP) = 0x21;
+    assert_int_equal(CALL(NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, g), 0);
+    assert_int_equal(*host_guest_byte(guest, BITMAP), 0xa1); /* what was set stays */
+    device_writes(hwpt, 64 * M1 + 7 * K4);
+    assert_int_equal(set_tracking(hwpt, 1), 0); /* again: a new start */
+    assert_int_equal(get_bitmap(g), 0);
+    assert_int_equal(bits_set(), 0);
+}
+
+static void a_bit_may_be_more_than_a_page(void **state)
+{
+    uint32_t hwpt = tracked_hwpt();
+
+    (void)state;
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    device_writes(hwpt, 64 * M1 + 0x5000);
+    device_writes(hwpt, 72 * M1 - K4);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 64 * M1, RAM, 64 * 1024)), 0);
+    assert_true(is_set(0) && is_set(8 * M1 / 0x10000 - 1));
+    assert_int_equal(bits_set(), 2);
+    device_writes(hwpt, 64 * M1 + 0x5000);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 0, 1ULL << 40, 1ULL << 40)), 0);
+    assert_true(is_set(0));
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 64 * M1, RAM, K4)), 0);
+    assert_int_equal(bits_set(), 0);
+}
+
+static void each_page_of_a_large_one_is_told(void **state)
+{
+    uint32_t hwpt = tracked_hwpt();
+
+    (void)state;
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    device_writes(hwpt, 130 * M1 + 0x3000);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 128 * M1, RAM, K4)), 0);
+    for (unsigned i = 512; i < 1024; i++)
+        assert_true(is_set(i));
+    assert_int_equal(bits_set(), 512);
+    device_writes(hwpt, 130 * M1 + 0x3000);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 130 * M1 - 3 * K4, 4 * M1, K4)), 0);
+    for (unsigned i = 0; i < 1024; i++)
+        assert_int_equal(is_set(i), i >= 3 && i < 515);
+    /* A part of one is told of, and stays dirty, for the rest would be lost. */
+    device_writes(hwpt, 130 * M1);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 131 * M1, 3 * K4, K4)), 0);
+    assert_int_equal(bits_set(), 3);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 130 * M1 + K4, 8 * M1, K4)), 0);
+    assert_int_equal(bits_set(), 511);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 130 * M1, 2 * M1, K4)), 0);
+    assert_int_equal(bits_set(), 512);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 130 * M1, 2 * M1, K4)), 0);
+    assert_int_equal(bits_set(), 0);
+}
+
+static void a_large_page_that_is_cut_counts_as_written(void **state)
+{
+    uint32_t hwpt;
+
+    (void)state;
+    engine.unit.dirty = true;
+    assert_int_equal(alloc_paging(ram_ioas, NIDUS_HWPT_ALLOC_DIRTY_TRACKING, &hwpt), 0);
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    assert_int_equal(unmap(ram_ioas, 4 * M1, K4, NULL), 0);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 0, RAM, K4)), 0);
+    assert_int_equal(bits_set(), 511);
+    assert_true(!is_set(1024) && is_set(1025) && is_set(1535));
+}
+
+static void long_bitmaps_are_made_in_steps(void **state)
+{
+    uint32_t hwpt = tracked_hwpt();
+    unsigned seen = engine.count[ENGINE_READ_DIRTY];
+
+    (void)state;
+    assert_int_equal(set_tracking(hwpt, 1), 0);
+    assert_int_equal(engine.count[ENGINE_READ_DIRTY] - seen, RAM / K4 / 512 + 1);
+    assert_true(steps >= RAM / K4 / 512);
+    for (uint64_t page = 1; page < RAM / K4; page += 3)
+        device_writes(hwpt, 64 * M1 + page * K4);
+    assert_int_equal(get_bitmap(bitmap_request(hwpt, 64 * M1, RAM, K4)), 0);
+    assert_true(steps >= RAM / K4 / 512);
+    for (uint64_t page = 0; page < RAM / K4; page++)
+        assert_int_equal(is_set(page), page % 3 == 1);
+}
+
+/* Calls in steps ------------------------------------------------------------------------------------- */
+
+static uint32_t long_ioas, long_a, long_b;
+
+/* Where GPA and IOVA differ by an odd number of pages every leaf is 4 KiB. */
+#define ODD (M1 + K4)
+
+static void two_tables(void)
+{
+    long_ioas = new_ioas();
+    long_a = new_plain(long_ioas);
+    long_b = new_plain(long_ioas);
+}
+
+/* A step has at most 512 entries, and 8 requests. */
+static void bounded(void)
+{
+    assert_true(engine.count[ENGINE_MAP] - seen_maps <= 8);
+    assert_true(engine.count[ENGINE_UNMAP] - seen_unmaps <= 8);
+    seen_maps = engine.count[ENGINE_MAP];
+    seen_unmaps = engine.count[ENGINE_UNMAP];
+}
+
+static void watch_steps(void (*look)(void))
+{
+    seen_maps = engine.count[ENGINE_MAP];
+    seen_unmaps = engine.count[ENGINE_UNMAP];
+    between_steps = look;
+}
+
+/* What devices and other processors could do meanwhile has no effect: the payload is nidus's from the first step on. */
+static void spoil_the_payload(void)
+{
+    uint64_t bad[8] = { 0, UINT64_MAX, 1, UINT64_MAX, UINT64_MAX };
+
+    bounded();
+    platform_guest_write(guest, PAYLOAD, bad, sizeof(bad));
+}
+
+static bool all_mapped(uint32_t hwpt, uint64_t iova)
+{
+    bool all = true;
+
+    for (uint64_t at = 0; at < RAM; at += K4)
+        all = all && maps(hwpt, iova + at, at, STAGE2_READ | STAGE2_WRITE);
+    return all;
+}
+
+static bool all_absent(uint32_t hwpt, uint64_t iova)
+{
+    bool all = true;
+
+    for (uint64_t at = 0; at < RAM; at += K4)
+        all = all && absent(hwpt, iova + at);
+    return all;
+}
+
+static void a_long_map_is_made_in_steps(void **state)
+{
+    (void)state;
+    two_tables();
+    watch_steps(spoil_the_payload);
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    assert_true(steps >= 2 * RAM / K4 / 512);
+    assert_true(all_mapped(long_a, ODD) && all_mapped(long_b, ODD));
+    watch_steps(bounded);
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), -NIDUS_EEXIST);
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM / 2, 64 * M1), 0);
+    assert_int_equal(steps, 1);        /* a few large pages */
+}
+
+static void a_long_map_that_fails_is_taken_back_in_steps(void **state)
+{
+    unsigned calls;
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    calls = engine.count[ENGINE_MAP];
+    assert_int_equal(unmap(long_ioas, ODD, RAM, NULL), 0);
+    watch_steps(bounded);
+    for (unsigned n = 1; n <= calls; n++) {
+        engine_fail(ENGINE_MAP, n, n % 2 ? -NIDUS_ENOMEM : -NIDUS_EIO, n % 2 ? DAMAGE_NONE : DAMAGE_DONE);
+        assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), n % 2 ? -NIDUS_ENOMEM : -NIDUS_EIO);
+        assert_true(all_absent(long_a, ODD) && all_absent(long_b, ODD));
+    }
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0); /* nothing is left in the list */
+}
+
+static void a_long_unmap_is_made_in_steps(void **state)
+{
+    uint64_t bytes;
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    watch_steps(bounded);
+    assert_int_equal(unmap(long_ioas, ODD, RAM, &bytes), 0);
+    assert_int_equal(bytes, RAM);
+    assert_true(steps >= 2 * RAM / K4 / 512);
+    assert_true(all_absent(long_a, ODD) && all_absent(long_b, ODD));
+    assert_int_equal(unmap(long_ioas, ODD, RAM, &bytes), -NIDUS_ENOENT);
+}
+
+static void many_small_areas_are_unmapped_in_steps(void **state)
+{
+    uint64_t bytes;
+
+    (void)state;
+    two_tables();
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(map_at(long_ioas, RW, 0, K4, 2 * i * K4), 0);
+    watch_steps(bounded);
+    assert_int_equal(unmap(long_ioas, 0, EVERYTHING, &bytes), 0);
+    assert_int_equal(bytes, 1000 * K4);
+    assert_true(steps >= 2 * 1000 / 8);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_true(absent(long_a, 2 * i * K4) && absent(long_b, 2 * i * K4));
+}
+
+static void a_long_unmap_goes_on_when_a_unit_does_not_answer(void **state)
+{
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    engine_fail(ENGINE_UNMAP, 3, -NIDUS_EIO, DAMAGE_DONE);
+    assert_int_equal(unmap(long_ioas, ODD, RAM, NULL), -NIDUS_EIO);
+    assert_true(all_absent(long_a, ODD) && all_absent(long_b, ODD));
+}
+
+static void a_new_table_is_filled_in_steps(void **state)
+{
+    uint32_t hwpt;
+    uint64_t used;
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    used = guest->bytes_used;
+    watch_steps(bounded);
+    for (unsigned n = 1; n <= RAM / K4 / 512; n++) {
+        engine_fail(ENGINE_MAP, n, -NIDUS_ENOMEM, DAMAGE_NONE);
+        assert_int_equal(alloc_paging(long_ioas, 0, &hwpt), -NIDUS_ENOMEM);
+        assert_int_equal(guest->bytes_used, used);
+        engine_fail(ENGINE_MAP, n, -NIDUS_ENOMEM, DAMAGE_NONE);
+        assert_int_equal(attach(device_id, long_ioas, NULL), -NIDUS_ENOMEM);
+        assert_int_equal(guest->bytes_used, used);
+    }
+    assert_int_equal(alloc_paging(long_ioas, 0, &hwpt), 0);
+    assert_true(steps >= RAM / K4 / 512);
+    assert_true(all_mapped(hwpt, ODD));
+    assert_int_equal(attach(device_id, long_ioas, &hwpt), 0);
+    assert_true(steps >= RAM / K4 / 512);
+    assert_true(all_mapped(hwpt, ODD));
+}
+
+/* Another guest's calls come between the steps of one. */
+static struct iommu_context *others;
+static struct guest *other_guest;
+
+static void other_guest_maps(void)
+{
+    struct nidus_ioas_map m = {
+        .size = sizeof(m), .flags = RW, .ioas_id = iommu_default_ioas(others), .length = K4, .user_va = K4,
+    };
+
+    platform_guest_write(other_guest, PAYLOAD, &m, sizeof(m));
+    assert_int_equal(iommu_call(others, NIDUS_CALL_IOAS_MAP, PAYLOAD, 0), 0);
+}
+
+static void other_guests_go_on_between_the_steps(void **state)
+{
+    (void)state;
+    other_guest = host_guest("mail", M1);
+    others = iommu_context_create(other_guest, true);
+    two_tables();
+    between_steps = other_guest_maps;
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    assert_true(all_mapped(long_a, ODD) && all_mapped(long_b, ODD));
+    iommu_context_destroy(others);
+    assert_int_equal(other_guest->bytes_used, 0);
+}
+
+/* stop(), in the teardown, finds that nothing is left. */
+static void begin_and_end(uint64_t nr, void *payload, uint32_t size, unsigned made)
+{
+    platform_guest_write(guest, PAYLOAD, payload, size);
+    for (unsigned i = 0; i < made; i++)
+        assert_true(iommu_call(context, nr, PAYLOAD, device_id) == IOMMU_AGAIN);
+}
+
+static void a_guest_may_end_in_the_middle_of_a_map(void **state)
+{
+    struct nidus_ioas_map m = { .size = sizeof(m), .flags = RW | FIXED, .length = RAM, .iova = ODD };
+
+    (void)state;
+    two_tables();
+    m.ioas_id = long_ioas;
+    begin_and_end(NIDUS_CALL_IOAS_MAP, &m, sizeof(m), 3);
+}
+
+static void a_guest_may_end_in_the_middle_of_an_unmap(void **state)
+{
+    struct nidus_ioas_unmap u = { .size = sizeof(u), .length = RAM, .iova = ODD };
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    u.ioas_id = long_ioas;
+    begin_and_end(NIDUS_CALL_IOAS_UNMAP, &u, sizeof(u), 3);
+}
+
+static void a_guest_may_end_while_a_table_is_filled(void **state)
+{
+    struct nidus_hwpt_alloc a;
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    a = hwpt_request(long_ioas, 0);
+    begin_and_end(NIDUS_CALL_HWPT_ALLOC, &a, sizeof(a), 3);
+}
+
+static void a_guest_may_end_while_it_attaches(void **state)
+{
+    struct nidus_vfio_attach a = { .argsz = 12 };
+
+    (void)state;
+    two_tables();
+    assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
+    a.pt_id = long_ioas;
+    begin_and_end(NIDUS_CALL_ATTACH, &a, sizeof(a), 3);
 }
 
 /* Faults --------------------------------------------------------------------------------------------- */
@@ -2304,6 +3214,22 @@ int main(void)
         TEST(no_gap_is_enospc),
         TEST(a_failed_map_is_undone_everywhere),
         TEST(a_guest_has_a_bounded_number_of_areas),
+        TEST(iova_ranges_are_what_is_not_reserved),
+        TEST(iova_ranges_without_room_is_emsgsize_and_tells_how_many),
+        TEST(iova_ranges_checks),
+        TEST(the_rmrr_of_a_tables_device_is_reserved),
+        TEST(chosen_iovas_lie_in_the_allowed_ranges_and_fixed_ones_need_not),
+        TEST(allow_checks_in_linuxs_order),
+        TEST(a_guest_has_a_bounded_number_of_allowed_ranges),
+        TEST(copy_maps_the_same_memory),
+        TEST(copy_goes_across_areas_that_follow_each_other),
+        TEST(copy_checks_in_linuxs_order),
+        TEST(a_copy_of_a_read_only_copy_may_write_if_the_memory_was_given_so),
+        TEST(a_read_only_copy_into_a_nest_parent_is_einval),
+        TEST(a_long_copy_is_made_in_steps),
+        TEST(option_checks),
+        TEST(without_huge_pages_tables_have_small_ones),
+        TEST(what_has_no_meaning_here_is_eopnotsupp),
         TEST(unmap_takes_whole_areas_and_tells_the_bytes),
         TEST(unmap_of_nothing_is_enoent),
         TEST(unmap_that_cuts_an_area_is_enoent_and_nidus_unmaps_nothing),
@@ -2338,6 +3264,7 @@ int main(void)
         TEST(attach_again_replaces),
         TEST(a_failed_replace_keeps_the_old_attachment),
         TEST(pasids_are_attached_where_all_hwpts_were_made_for_them),
+        TEST(a_guest_has_a_bounded_number_of_pasids),
         TEST(a_failed_replace_of_a_pasid_keeps_the_old_attachment),
         TEST(hw_info_tells_the_width_of_pasids),
         TEST(a_device_is_fenced_when_the_engine_says_so),
@@ -2352,7 +3279,26 @@ int main(void)
         TEST(nidus_refuses_no_pages_and_ranges_that_wrap),
         TEST(entries_that_end_outside_ram_are_efault_after_those_inside),
         TEST(entries_are_taken_in_steps_and_a_unit_that_fails_stops_them),
-        TEST(very_many_entries_wait_for_the_units_a_bounded_number_of_times),
+        TEST(as_many_entries_as_linux_takes),
+        TEST(tracking_needs_a_unit_that_can),
+        TEST(set_tracking_checks_in_linuxs_order),
+        TEST(get_bitmap_checks_in_linuxs_order),
+        TEST(written_pages_are_told_once),
+        TEST(a_bit_may_be_more_than_a_page),
+        TEST(each_page_of_a_large_one_is_told),
+        TEST(a_large_page_that_is_cut_counts_as_written),
+        TEST(long_bitmaps_are_made_in_steps),
+        TEST(a_long_map_is_made_in_steps),
+        TEST(a_long_map_that_fails_is_taken_back_in_steps),
+        TEST(a_long_unmap_is_made_in_steps),
+        TEST(many_small_areas_are_unmapped_in_steps),
+        TEST(a_long_unmap_goes_on_when_a_unit_does_not_answer),
+        TEST(a_new_table_is_filled_in_steps),
+        TEST(other_guests_go_on_between_the_steps),
+        TEST(a_guest_may_end_in_the_middle_of_a_map),
+        TEST(a_guest_may_end_in_the_middle_of_an_unmap),
+        TEST(a_guest_may_end_while_a_table_is_filled),
+        TEST(a_guest_may_end_while_it_attaches),
         TEST(faults_come_out_oldest_first_with_the_devices_id),
         TEST(a_full_ring_counts_what_is_lost_and_keeps_the_oldest),
         TEST(records_are_numbered_and_a_gap_is_marked), TEST(fault_read_checks),

@@ -84,7 +84,7 @@ static void start(uint64_t ecap)
     dev = (struct device){ .source_id = DEVICE, .owner = guest, .id = 7, .policy = { .ats = IOMMU_ATS_TRUST } };
     if (!engine_device_init(&dev, reason))
         fail_msg("refused: %s", reason);
-    assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 64 * MB, RW), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     host_log_clear();

@@ -262,7 +262,7 @@ static void test_mapped_for_that_device_only(void **state)
     assert_true(assign(&other, OTHER, false));
     assert_ptr_equal(unit_device(units, DEVICE), &dev);
     assert_int_equal(entry_of(DEVICE)[0], 0);
-    assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
     assert_int_equal(engine_domain_map(&domain, 0, host_guest_hpa(guest, 0), 64 * MB, RW), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     reaches(&domain, BASE, BASE);
@@ -272,10 +272,16 @@ static void test_mapped_for_that_device_only(void **state)
     /* … and the other one has a table of its own, without it. */
     assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     assert_true(host_log_has("one with a device's RMRR is for that device alone"));
-    assert_int_equal(engine_domain_init(&domain2, &other, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain2, &other, 0, guest), 0);
     does_not_reach(&domain2, BASE);
     assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, &domain2, NULL), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain2, NULL), -NIDUS_EINVAL);
+    uint64_t first, last;
+    assert_true(engine_domain_reserved(&domain, 0, UINT64_MAX, &first, &last));
+    assert_true(first == BASE && last == LIMIT);
+    assert_true(engine_domain_reserved(&domain, LIMIT, LIMIT, &first, &last) && engine_domain_reserved(&domain, BASE, BASE, &first, &last));
+    assert_false(engine_domain_reserved(&domain, 0, BASE - 1, &first, &last) || engine_domain_reserved(&domain, LIMIT + 1, UINT64_MAX, &first, &last));
+    assert_false(engine_domain_reserved(&domain2, 0, UINT64_MAX, &first, &last));
     /* What the guest maps cannot replace it. */
     assert_int_equal(engine_domain_map(&domain, BASE, host_guest_hpa(guest, 0), PAGE_SIZE, RW), -NIDUS_EEXIST);
 }
@@ -286,7 +292,7 @@ static void test_not_under_a_first_stage(void **state)
     start(IOMMU_RMRR_KEEP);
     assert_true(assign(&dev, DEVICE, true));
     uint64_t live = host_pages_live();
-    assert_int_equal(engine_domain_init(&domain, &dev, true, guest), -NIDUS_EOPNOTSUPP);
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT, guest), -NIDUS_EOPNOTSUPP);
     assert_int_equal(host_pages_live(), live);
     assert_true(host_log_has("device 160 has an RMRR: its second stage cannot be a nest parent"));
 }

@@ -325,7 +325,7 @@ static void unmapped_as(uint64_t cap, uint64_t iova, uint64_t size, struct qi_de
     fake_set64(REG_CAP, cap);
     start();
     assert_true(assign(&dev, DEVICE));
-    assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
     assert_int_equal(engine_domain_map(&domain, iova, 4 * GB, size, RW), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();
@@ -360,7 +360,7 @@ static void test_levels(void **state)
         fake_set64(REG_CAP, (fake_get64(REG_CAP) & ~CAP_SAGAW) | place(CAP_SAGAW, units_of[i].sagaw));
         start();
         assert_true(assign(&dev, DEVICE));
-        assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+        assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
         assert_int_equal(domain.table.levels, units_of[i].levels);
         engine_domain_fini(&domain);
         teardown(NULL);
@@ -374,7 +374,7 @@ static void test_unmap_without_memory(void **state)
     (void)state;
     start();
     assert_true(assign(&dev, DEVICE));
-    assert_int_equal(engine_domain_init(&domain, &dev, false, guest), 0);
+    assert_int_equal(engine_domain_init(&domain, &dev, 0, guest), 0);
     assert_int_equal(engine_domain_map(&domain, GB, 4 * GB, GB, RW), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     fake_forget();

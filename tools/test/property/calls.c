@@ -4,6 +4,7 @@
 
 #include "iommu/registers.h"
 #include "property.h"
+#include "tools/test/host/whole_call.h"
 
 #define PAYLOAD   0x1000ULL
 #define DATA_AREA 0x2000ULL
@@ -29,7 +30,7 @@ int64_t call(struct guest_ *g, uint64_t nr, void *payload, uint32_t size, uint64
 
     memcpy(host_guest_byte(g->host, gpa), payload, size);
     m.in_call = true;
-    result = iommu_call(g->context, nr, gpa, device);
+    result = whole_call(g->context, nr, gpa, device);
     m.in_call = false;
     memcpy(payload, host_guest_byte(g->host, gpa), size);
     note("  call 0x%llx: %lld", nr, (ull)result);

@@ -7,6 +7,7 @@
 
 #include "guests/replay/replay.h"
 #include "iommu/iommu.h"
+#include "tools/test/host/whole_call.h"
 #include "tools/test/threeway/device.h"
 #include "tools/vtd-model/host_platform.h"
 
@@ -34,7 +35,7 @@ void *port_memory(uint64_t gpa)
 
 int64_t port_call(uint32_t number, uint64_t payload, uint32_t device)
 {
-    return iommu_call(context, number, payload, device);
+    return whole_call(context, number, payload, device);
 }
 
 void port_start(unsigned device, uint64_t ring)

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* whole_call.h: a guest's call with all its steps, as the kernel makes them. */
+#ifndef HOST_WHOLE_CALL_H
+#define HOST_WHOLE_CALL_H
+
+#include "iommu/iommu.h"
+
+static inline int64_t whole_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device)
+{
+    int64_t result;
+
+    do
+        result = iommu_call(context, nr, gpa, device);
+    while (result == IOMMU_AGAIN);
+    return result;
+}
+
+#endif
