@@ -76,6 +76,12 @@ static inline uint64_t rdtsc(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* The same where it does not matter what the processor does before and after. */
+static inline uint64_t rdtsc_about(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
 #define CPU_CONTROL_REGISTER(name)                                              \
     static inline uint64_t read_##name(void) {                                  \
         uint64_t value;                                                         \

@@ -62,7 +62,7 @@ static void run_slice(struct guest *g)
         exit_handle(g, &exit);
         if (exit.kind == VCPU_EXIT_INTERRUPT) /* it may have been a unit's */
             events_look(false);
-    } while (g->state == GUEST_RUNNING && rdtsc() < end);
+    } while (g->state == GUEST_RUNNING && rdtsc_about() < end);
     uint64_t used = tsc_to_ns(rdtsc() - start);
     if (used > 2 * SLICE_NS)
         g->debt += used - SLICE_NS;
