@@ -29,6 +29,7 @@ help:
 	@echo 'make run        build everything and boot the demonstration (Ctrl-C ends it)'
 	@echo 'make test       every test; ends with "N passed, N failed"'
 	@echo 'make test-host  the tests that need no emulator; T=NAME: those whose name contains NAME'
+	@echo '                (bug NAME: one that is put into the code, which the property test has to find)'
 	@echo 'make test-boot  the boots in QEMU; T=NAME as above; consoles are kept in build/log/'
 	@echo 'make test-abi   kernel/abi against the headers of Linux'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60); T=NAME as above; corpora are kept in build/fuzz/'

@@ -43,21 +43,21 @@ $(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iom
 	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
 	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
 
-CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN))
+CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN)) $(B)/host/property
 
-TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" NIDUS_COVERAGE_TESTS="$(COV_TESTS)" tools/test/test $(if $T,-k $T)
+TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" NIDUS_COVERAGE_TESTS="$(COV_TESTS)" $(PROPERTY_FOR_BUGS) tools/test/test $(if $T,-k $T)
 
 .PHONY: test test-host test-boot test-abi
 test-abi: $(HOST_DIR)/abi-check
 	$(Q)$(TEST) abi
 
 test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
-	$(Q)$(TEST) host coverage property dmar
+	$(Q)$(TEST) host coverage property bugs dmar
 test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot mutants threeway
 
 test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host coverage property dmar abi qemu boot mutants threeway
+	$(Q)$(TEST) host coverage property bugs dmar abi qemu boot mutants threeway
 
 # The long runs: hours.
 .PHONY: overnight

@@ -15,7 +15,7 @@ static uint64_t address_for(struct use *use)
 
         h = use->next;
         if (from && from->nested && h->nested && h->tree->levels != from->tree->levels) /* what a table of 4 levels left may be found for it */
-            return tree_address(h->tree->levels == 4 ? h->tree : from->tree) & ((1ULL << 48) - 1);
+            return (h->tree->levels == 4 ? h : from)->tree->hot[below(16)] & ((1ULL << 48) - 1);
     }
     if (h && h->nested)
         return percent(97) ? tree_address(h->tree) : 1ULL << below(64);
@@ -231,11 +231,26 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
     judge(d, r, &p, &result);
 }
 
+/* Somebody that has it. */
+static struct use *some_use(const struct hwpt *h)
+{
+    unsigned from = (unsigned)below(m.devices * USES);
+
+    for (unsigned i = 0; h && i < m.devices * USES; i++) {
+        unsigned at = (from + i) % (m.devices * USES);
+
+        if (m.device[at / USES].use[at % USES].hwpt == h)
+            return &m.device[at / USES].use[at % USES];
+    }
+    return NULL;
+}
+
 static void dma(struct device_ *d)
 {
-    struct use *use = m.focus && percent(50) ? m.focus : &d->use[percent(50) ? 0 : below(USES)];
+    struct use *watched = m.watched && percent(50) ? some_use(m.watched) : NULL;
+    struct use *use = watched ? watched : m.focus && percent(50) ? m.focus : &d->use[percent(50) ? 0 : below(USES)];
     struct model_request r = { .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
-    uint64_t address = address_for(use) & ~7ULL;
+    uint64_t address = (watched ? m.watched_at : address_for(use)) & ~7ULL;
     unsigned kind = (unsigned)below(100);
 
     d = use->device;
@@ -296,7 +311,7 @@ void some_dma(void)
 
 void dma_within_call(void)
 {
-    if (m.no_dma || !one_in(6))
+    if (m.no_dma || !one_in(m.watched ? 2 : 6))
         return;
     m.in_call = false;
     dma(&m.device[below(m.devices)]);

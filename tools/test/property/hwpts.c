@@ -283,6 +283,8 @@ static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, stru
     p->argsz = size;
     p->flags = use->pasid ? NIDUS_VFIO_ATTACH_PASID : 0;
     p->pasid = use->pasid;
+    if (use->hwpt && use->hwpt->nested) /* so that something is cached */
+        look_at(use->hwpt, use->hwpt->tree->hot[below(16)]);
     m.focus = use;
     use->changing = true;
     use->next = next;
@@ -460,11 +462,26 @@ static void choose_range(struct hwpt *h, struct nidus_hwpt_vtd_s1_invalidate *e)
         e->npages = (1ULL << 52) - e->addr / K4;
 }
 
+/* What was changed lately in [first, last], or anything there. */
+static uint64_t hot_within(const struct tree *t, uint64_t first, uint64_t last)
+{
+    unsigned from = (unsigned)below(16);
+
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t hot = t->hot[(from + i) % 16];
+
+        if (hot >= first && hot <= last)
+            return hot;
+    }
+    return first + below((last - first) / K4 + 1) * K4;
+}
+
 void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
 {
     static struct nidus_hwpt_vtd_s1_invalidate entry[ENTRIES_MAX];
     struct nidus_hwpt_invalidate p = { .size = sizeof p, .hwpt_id = h->id, .entry_len = sizeof entry[0] };
-    uint32_t count = percent(70) ? 1 : percent(94) ? 1 + (uint32_t)below(12) : percent(80) ? 100 + (uint32_t)below(200) : 1030 + (uint32_t)below(170), bad = UINT32_MAX;
+    uint32_t many = percent(60) ? 100 + (uint32_t)below(200) : 1030 + (uint32_t)below(170), bad = UINT32_MAX;
+    uint32_t count = percent(70) ? 1 : percent(90) ? 1 + (uint32_t)below(12) : many;
     bool last_counts = count > 1 && one_in(2);
     int64_t result;
 
@@ -486,7 +503,11 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
     p.entry_num = count;
     p.data_uptr = ENTRIES_AT;
     memcpy(host_guest_byte(g->host, p.data_uptr), entry, count * sizeof entry[0]);
+    m.watched = h;
+    m.watched_at = entry[count - 1].npages == UINT64_MAX ? tree_address(h->tree)
+                 : hot_within(h->tree, entry[count - 1].addr, entry[count - 1].addr + entry[count - 1].npages * K4 - 1);
     result = call(g, NIDUS_CALL_HWPT_INVALIDATE, &p, sizeof p, 0);
+    m.watched = NULL;
     if (result != (bad == UINT32_MAX ? 0 : -NIDUS_EINVAL) || p.entry_num != (bad == UINT32_MAX ? count : bad))
         fails("HWPT_INVALIDATE of %u entries, the bad one %d: %lld after %u", count, (int)bad, (long long)result, p.entry_num);
     for (uint32_t i = 0; i < p.entry_num; i++) {
@@ -497,6 +518,6 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
     if (p.entry_num) {
         const struct nidus_hwpt_vtd_s1_invalidate *last = &entry[p.entry_num - 1];
 
-        look_at(h, last->npages == UINT64_MAX ? tree_address(h->tree) : last->addr + below(last->npages < 64 ? last->npages : 64) * K4);
+        look_at(h, last->npages == UINT64_MAX ? tree_address(h->tree) : hot_within(h->tree, last->addr, last->addr + last->npages * K4 - 1));
     }
 }

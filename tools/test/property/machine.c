@@ -48,6 +48,8 @@ static void choose_unit(struct unit_ *u)
         change(u, ecap, BIT(34), 0, "-eafs");
     if (one_in(6))
         change(u, ecap, BIT(33), 0, "-nwfs");
+    if (one_in(6))
+        change(u, ecap, BIT(41), 0, "-dit");
     u->pasid = *ecap & BIT(40);
     u->nest = *ecap & BIT(26);
     u->snoops = *ecap & BIT(48);
@@ -227,7 +229,7 @@ static void choose_devices(bool ats)
         };
         m.device[i].pasids = m.unit[m.device[i].unit].pasid && !one_in(4);
         m.device[i].pasid_bits = m.device[i].pasids ? one_in(4) ? 20 : one_in(2) ? 16 : 8 : 0;
-        m.device[i].ats = ats && m.unit[m.device[i].unit].ats && one_in(2);
+        m.device[i].ats = ats && m.unit[m.device[i].unit].ats && percent(75);
         m.device[i].properties = firmware_knows ? choose_properties() : 0;
         m.device[i].function = host_function_add(0, ids[i]);
         add_capabilities(&m.device[i]);

@@ -250,9 +250,12 @@ static void one_step(void)
         hwpt_destroys(g);
     else if (kind < 990)
         space_allocs(g);
-    else if (kind < 995)
+    else if (kind < 995) {
         read_faults(g);
-    else if (kind < 998)
+        for (unsigned i = 0; i < 3; i++)
+            some_dma();
+        read_faults(g);
+    } else if (kind < 998)
         bad_call(g);
     else if (kind < 999)
         device_falls_silent(d);

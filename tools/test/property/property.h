@@ -167,7 +167,9 @@ struct machine {
     bool crowded;               /* one unit with few DIDs, and many that want them */
     bool family;                /* one guest, whose devices are all on one unit and use the same tables */
     bool errata;                /* 772415: in force, and in the hardware */
-    struct use *focus;          /* what the call that is under way is about */
+    struct use *focus;          /* what the call that is under way is about, or … */
+    const struct hwpt *watched; /* … whoever is attached to this, and … */
+    uint64_t watched_at;        /* … an address of it */
     uint64_t own_pages;         /* nidus's own, before the first device was assigned */
     bool broken;                /* a unit may not answer: what it may still use is never given back */
     bool in_call, no_dma;       /* a call is under way; … after which nobody knows yet what holds */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The property test: build/host/property, and the same with sanitizers, which is slower.
+# The property test: build/host/property, and the same with sanitizers, which is slower; and what tools/test/seeded.py needs to build it
+# with a bug.
 
 PROPERTY_SRC := $(wildcard tools/test/property/*.c) tools/test/host/platform.c kernel/stage2.c $(wildcard iommu/*.c) \
                 $(filter-out %/main.c,$(wildcard tools/vtd-model/*.c))
@@ -20,3 +21,6 @@ $(B)/host/safe/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PROPERTY_FLAGS) $(PROPERTY_SAFE) -c -o $@ $<
 -include $(PROPERTY_SRC:%=$(B)/host/fast/%.d) $(PROPERTY_SRC:%=$(B)/host/safe/%.d)
+
+PROPERTY_FOR_BUGS = NIDUS_PROPERTY_CC="$(CC) $(filter-out -MMD -MP,$(PROPERTY_FLAGS)) $(PROPERTY_FAST)" \
+                    NIDUS_PROPERTY_OBJ="$(PROPERTY_SRC:%=$(B)/host/fast/%.o)"

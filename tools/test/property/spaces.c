@@ -314,7 +314,12 @@ void space_unmaps(struct guest_ *g, struct space *s)
     }
     if (one_in(8))
         host_fail_allocation(1 + (unsigned)below(3));
+    for (unsigned i = 0; !all && i < HWPTS; i++)
+        if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == s && users_of(&g->hwpt[i]) > g->hwpt[i].children)
+            m.watched = &g->hwpt[i];
+    m.watched_at = first;
     result = call_unmap(g, s, first, length, &unmapped);
+    m.watched = NULL;
     host_fail_allocation(0);
     end_change(s, result == 0);
     if (result == 0 && !good)

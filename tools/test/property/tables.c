@@ -117,13 +117,17 @@ static bool room_for_stale(struct guest_ *g, const struct tree *t)
 /* The guest writes an entry. */
 static void write_entry(struct guest_ *g, struct tree *t, uint64_t address, unsigned level, uint64_t at, uint64_t value)
 {
-    uint64_t old = *guest_word(g, at), width = 12 + 9 * t->levels;
+    uint64_t old, width = 12 + 9 * t->levels;
 
-    *guest_word(g, at) = value;
     address = (uint64_t)((int64_t)(address << (64 - width)) >> (64 - width));
+    for (unsigned i = 0; *guest_word(g, at) & FS_P && percent(50) && i < HWPTS; i++) /* so that it is cached */
+        if (g->hwpt[i].live && g->hwpt[i].tree == t)
+            look_at(&g->hwpt[i], address);
+    old = *guest_word(g, at);
+    *guest_word(g, at) = value;
     note("  first stage 0x%llx: entry of level %llu for 0x%llx at GPA 0x%llx: 0x%llx -> 0x%llx", t->top, level, address, at, old, value);
     memmove(t->hot + 1, t->hot, sizeof t->hot - sizeof *t->hot);
-    t->hot[0] = address + below(span(level)) / K4 * K4;
+    t->hot[0] = percent(50) ? address : address + below(span(level)) / K4 * K4;
     if (!(old & FS_P) || old == value)
         return;
     for (unsigned i = 0; i < HWPTS; i++) {
