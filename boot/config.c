@@ -16,6 +16,8 @@ struct parser {
     struct config_error *error;
     const struct key *keys;     /* of the section; NULL: before the first one */
     struct config_guest *guest; /* in [guest NAME] */
+    struct config_shared *shared; /* in [shared NAME] */
+    const char *kind;           /* of the section: its first word */
     const char *key;
     unsigned line;
     unsigned section_line;
@@ -179,6 +181,17 @@ static bool read_size(const char *s, uint64_t *bytes)
     return *s == '\0';
 }
 
+static bool set_size(struct parser *p, const char *value)
+{
+    uint64_t bytes;
+
+    p->shared->size_line = p->line;
+    if (!read_size(value, &bytes) || bytes < CONFIG_SHARED_MIN || bytes > CONFIG_SHARED_MAX || (bytes & (bytes - 1)) != 0)
+        return fail_value(p, value, "a power of two from 4K to 256M is wanted");
+    p->shared->size = bytes;
+    return true;
+}
+
 static bool set_memory(struct parser *p, const char *value)
 {
     uint64_t bytes;
@@ -315,6 +328,30 @@ static bool set_device(struct parser *p, const char *value)
     return true;
 }
 
+static bool set_shared(struct parser *p, const char *value)
+{
+    static const char *const rights[] = { "ro", "rw", NULL };
+    struct config *c = p->config;
+    const char *rest = value;
+    char name[32], right[4], end[2];
+    uint64_t bytes = 0;
+    unsigned i = 0;
+
+    if (!next_word(&rest, name, sizeof(name)) || !next_word(&rest, right, sizeof(right)) || !next_word(&rest, end, sizeof(end)) ||
+        end[0] != '\0' || word_index(right, rights) < 0)
+        return fail_value(p, value, "the name of a [shared NAME] is wanted, and rw or ro");
+    while (i < c->shared_count && !text_equal(c->shared[i].name, name))
+        i++;
+    if (i == c->shared_count)
+        return fail_value(p, value, "there is no [shared NAME] of that name above this line");
+    if (p->guest->share[i] != BOOT_SHARE_NONE)
+        return fail_value(p, value, "the guest has that region already");
+    p->guest->share[i] = (uint8_t)(BOOT_SHARE_READ + word_index(right, rights));
+    for (i = 0; i < c->shared_count; i++)
+        bytes += p->guest->share[i] != BOOT_SHARE_NONE ? c->shared[i].size : 0;
+    return bytes <= CONFIG_SHARED_MAX || fail_value(p, value, "more than 256M of shared memory is not possible for a guest");
+}
+
 static const struct key system_keys[] = {
     { .name = "console", .set = set_console },
     { .name = "errata-772415", .set = set_errata },
@@ -329,7 +366,13 @@ static const struct key guest_keys[] = {
     { .name = "cpus", .set = set_cpus },
     { .name = "device", .set = set_device, .repeats = true },
     { .name = "nested", .set = set_nested },
+    { .name = "shared", .set = set_shared, .repeats = true },
     { .name = "args", .set = set_args },
+    { .name = NULL },
+};
+
+static const struct key shared_keys[] = {
+    { .name = "size", .set = set_size, .required = true },
     { .name = NULL },
 };
 _Static_assert(sizeof(guest_keys) / sizeof(guest_keys[0]) <= MAX_KEYS, "key_line has room");
@@ -340,7 +383,7 @@ static bool section_end(struct parser *p)
 {
     for (unsigned i = 0; p->keys != NULL && p->keys[i].name != NULL; i++)
         if (p->keys[i].required && p->key_line[i] == 0)
-            return fail(p, p->section_line, "[guest %s] has no %s", p->guest->name, p->keys[i].name);
+            return fail(p, p->section_line, "[%s %s] has no %s", p->kind, p->guest != NULL ? p->guest->name : p->shared->name, p->keys[i].name);
     for (unsigned i = 0; p->guest != NULL && i < p->guest->device_count; i++)
         if (p->guest->device[i].map_rmrr && p->guest->nested)
             return fail(p, p->guest->device[i].line, "rmrr=map needs nested = off: that memory is mapped in the second stage, "
@@ -354,7 +397,22 @@ static bool system_begin(struct parser *p)
         return fail(p, p->line, "[system] was there before, in line %u", p->system_line);
     p->system_line = p->line;
     p->keys = system_keys;
-    p->guest = NULL;
+    return true;
+}
+
+static bool shared_begin(struct parser *p, const char *name)
+{
+    struct config *c = p->config;
+
+    for (unsigned i = 0; i < c->shared_count; i++)
+        if (text_equal(c->shared[i].name, name))
+            return fail(p, p->line, "[shared %s] was there before, in line %u", name, c->shared[i].line);
+    if (c->shared_count == BOOT_MAX_SHARED)
+        return fail(p, p->line, "[shared %s]: there are at most %u shared regions", name, BOOT_MAX_SHARED);
+    p->keys = shared_keys;
+    p->shared = &c->shared[c->shared_count++];
+    p->shared->line = p->line;
+    memcpy(p->shared->name, name, strlen(name) + 1);
     return true;
 }
 
@@ -362,21 +420,11 @@ static bool guest_begin(struct parser *p, const char *name)
 {
     struct config *c = p->config;
 
-    while (*name == ' ' || *name == '\t')
-        name++;
-    if (*name == '\0')
-        return fail(p, p->line, "[guest NAME]: the name is missing");
-    if (strlen(name) >= sizeof(c->guest[0].name))
-        return fail(p, p->line, "the guest's name is longer than %u characters", (unsigned)sizeof(c->guest[0].name) - 1);
-    for (const char *s = name; *s != '\0'; s++)
-        if (!is_name_letter(*s))
-            return fail(p, p->line, "[guest %s]: a name has letters, digits, '-', '_' and '.' only", name);
     for (unsigned i = 0; i < c->guest_count; i++)
         if (text_equal(c->guest[i].name, name))
             return fail(p, p->line, "[guest %s] was there before, in line %u", name, c->guest[i].line);
     if (c->guest_count == BOOT_MAX_GUESTS)
         return fail(p, p->line, "[guest %s]: there are at most %u guests", name, BOOT_MAX_GUESTS);
-
     p->keys = guest_keys;
     p->guest = &c->guest[c->guest_count++];
     *p->guest = (struct config_guest){ .line = p->line, .cpus = 1, .nested = true };
@@ -384,20 +432,57 @@ static bool guest_begin(struct parser *p, const char *name)
     return true;
 }
 
+/* [KIND NAME]: a section of that kind begins.  NULL: it is of another kind; the name is checked. */
+static const char *section_name(const char *section, const char *kind)
+{
+    size_t length = strlen(kind);
+
+    if (strlen(section) < length || memcmp(section, kind, length) != 0)
+        return NULL;
+    section += length;
+    if (*section != ' ' && *section != '\t' && *section != '\0')
+        return NULL;
+    while (*section == ' ' || *section == '\t')
+        section++;
+    return section;
+}
+
+static bool named_begin(struct parser *p, const char *name, bool (*begin)(struct parser *p, const char *name))
+{
+    if (*name == '\0')
+        return fail(p, p->line, "[%s NAME]: the name is missing", p->kind);
+    if (strlen(name) >= sizeof(p->guest->name))
+        return fail(p, p->line, "[%s NAME]: the name is longer than %u characters", p->kind, (unsigned)sizeof(p->guest->name) - 1);
+    for (const char *s = name; *s != '\0'; s++)
+        if (!is_name_letter(*s))
+            return fail(p, p->line, "[%s %s]: a name has letters, digits, '-', '_' and '.' only", p->kind, name);
+    return begin(p, name);
+}
+
 static bool section_begin(struct parser *p, const char *section)
 {
+    static const struct { const char *kind; bool (*begin)(struct parser *p, const char *name); } named[] = {
+        { "guest", guest_begin }, { "shared", shared_begin },
+    };
+
     if (!section_end(p))
         return false;
     memset(p->key_line, 0, sizeof(p->key_line));
     p->section_line = p->line;
+    p->guest = NULL;
+    p->shared = NULL;
     if (!is_printable(section))
         return fail(p, p->line, "the section's name holds a character that is not plain ASCII");
-    if (text_equal(section, "system"))
+    p->kind = "system";
+    if (text_equal(section, p->kind))
         return system_begin(p);
-    if (strlen(section) >= 5 && memcmp(section, "guest", 5) == 0 &&
-        (section[5] == ' ' || section[5] == '\t' || section[5] == '\0'))
-        return guest_begin(p, section + 5);
-    return fail(p, p->line, "[%s] is no section; there are [system] and [guest NAME]", section);
+    for (unsigned i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
+        const char *name = section_name(section, p->kind = named[i].kind);
+
+        if (name != NULL)
+            return named_begin(p, name, named[i].begin);
+    }
+    return fail(p, p->line, "[%s] is no section; there are [system], [shared NAME] and [guest NAME]", section);
 }
 
 static bool key_value(struct parser *p, const char *name, const char *value)
@@ -422,7 +507,7 @@ static bool key_value(struct parser *p, const char *name, const char *value)
         p->key_line[i] = p->line;
         return p->keys[i].set(p, value);
     }
-    return fail(p, p->line, "'%s' is no key of [%s]", name, p->guest != NULL ? "guest" : "system");
+    return fail(p, p->line, "'%s' is no key of [%s]", name, p->kind);
 }
 
 /* ---- the text ---- */

@@ -8,6 +8,9 @@
  *     at-end        = halt              # halt | poweroff | reboot: when the last guest has ended
  *     rmrr          = keep              # keep | block: devices that firmware uses (RMRR) and no guest owns
  *
+ *     [shared ring]                     # up to 8: memory that several guests have; above the guests that name it
+ *     size = 2M                         # a power of two, 4K to 256M; required
+ *
  *     [guest web]                       # 1 to 8 of them; 1 to 31 letters, digits, - _ .
  *     image  = guests/web.elf           # from the folder of nidus.conf; required
  *     memory = 64M                      # K, M or G; a multiple of 2M, at most 3G; required
@@ -16,6 +19,7 @@
  *                                       #   rmrr=map: it may have an RMRR, which is mapped for it (needs nested = off); default: deny
  *                                       #   ats=on: address translation services, if firmware vouches for it; ats=trust: anyway; default: off
  *     nested = on                       # on | off
+ *     shared = ring rw                  # rw | ro; a line for each region, 256M in all
  *     args   = any text of up to 127 characters
  *
  * A comment begins with # or ; at the start of a line or behind a blank.
@@ -34,6 +38,8 @@
 #define CONFIG_MAX_IMAGE  128u
 #define CONFIG_MEMORY_MAX (UINT64_C(3) << 30)
 #define CONFIG_MEMORY_UNIT (UINT64_C(2) << 20)
+#define CONFIG_SHARED_MIN (UINT64_C(4) << 10)
+#define CONFIG_SHARED_MAX (UINT64_C(256) << 20) /* of a region, and of all that a guest has */
 
 struct config_device {
     unsigned line;
@@ -42,6 +48,13 @@ struct config_device {
     uint16_t vendor, device;    /* else */
     bool map_rmrr;
     enum boot_ats ats;
+};
+
+struct config_shared {
+    unsigned line;              /* of [shared NAME] */
+    unsigned size_line;
+    char name[32];
+    uint64_t size;              /* bytes */
 };
 
 struct config_guest {
@@ -55,6 +68,7 @@ struct config_guest {
     bool nested;
     unsigned device_count;
     struct config_device device[BOOT_MAX_GUEST_DEVICES];
+    uint8_t share[BOOT_MAX_SHARED]; /* enum boot_share: of config.shared[i] */
 };
 
 struct config {
@@ -62,6 +76,8 @@ struct config {
     enum boot_errata errata_772415;
     enum boot_at_end at_end;
     enum boot_rmrr rmrr;
+    unsigned shared_count;
+    struct config_shared shared[BOOT_MAX_SHARED];
     unsigned guest_count;
     struct config_guest guest[BOOT_MAX_GUESTS];
 };

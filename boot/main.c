@@ -75,6 +75,7 @@ static bool load_guest(const struct config_guest *from, struct boot_guest *to)
     to->memory = from->memory;
     to->cpus = from->cpus;
     to->nested = from->nested;
+    memcpy(to->share, from->share, sizeof(to->share));
     file = file_read(from->image, from->image_line, IMAGE_MAX_SIZE, &size);
     if (file == NULL)
         return false;
@@ -98,6 +99,11 @@ static bool read_config(struct boot_info *boot)
     boot->at_end = config.at_end;
     boot->rmrr = config.rmrr;
     boot->guest_count = config.guest_count;
+    boot->shared_count = config.shared_count;
+    for (unsigned i = 0; i < config.shared_count; i++) {
+        memcpy(boot->shared[i].name, config.shared[i].name, sizeof(boot->shared[i].name));
+        boot->shared[i].size = config.shared[i].size;
+    }
     if (!devices_resolve(&config, boot))
         return false;
     for (unsigned i = 0; i < config.guest_count; i++)
@@ -160,6 +166,8 @@ static bool check_memory(const struct boot_info *boot)
 
     for (unsigned i = 0; i < config.guest_count; i++)
         wanted += config.guest[i].memory + GUEST_OVERHEAD;
+    for (unsigned i = 0; i < config.shared_count; i++)
+        wanted += config.shared[i].size;
     if (wanted > free)
         return refuse(config.guest[0].memory_line, "too little memory: the guests and nidus take %lu MiB, free are %lu MiB",
                       (unsigned long)((wanted + MIB - 1) / MIB), (unsigned long)(free / MIB));

@@ -60,7 +60,7 @@ static int write_hw_info(struct guest *guest, const struct nidus_hw_info_vtd *vt
 
     if (length == 0)
         return 0;
-    if (gpa == 0 || !is_guest_ram(guest, gpa, length))
+    if (gpa == 0 || !is_guest_memory(guest, gpa, length, PLATFORM_OWN))
         return -NIDUS_EFAULT;
     error = platform_guest_write(guest, gpa, vtd, done);
     while (error == 0 && done < length) {

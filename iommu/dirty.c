@@ -138,7 +138,7 @@ int call_get_dirty_bitmap(struct call *call)
         return -NIDUS_EOPNOTSUPP;
     if (!p->domain.table.dirty)
         return -NIDUS_EINVAL;
-    if (get->data == 0 || !is_guest_ram(call->context->guest, get->data, (get->length / get->page_size - 1) / 8 + 1))
+    if (get->data == 0 || !is_guest_memory(call->context->guest, get->data, (get->length / get->page_size - 1) / 8 + 1, PLATFORM_OWN))
         return -NIDUS_EFAULT;
     return start(call, p, read_more);
 }

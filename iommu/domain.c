@@ -41,14 +41,18 @@ void engine_domain_fini(struct domain *d)
     stage2_destroy(&d->table);
 }
 
+const struct unit *engine_erratum_772415(void)
+{
+    const struct unit *u = units;
+    while (u && !(u->usable && u->errata_772415))
+        u = u->next;
+    return u;
+}
+
 int engine_domain_allows(const struct domain *d, unsigned prot)
 {
-    if (!d->nest_parent || prot & STAGE2_WRITE)
-        return 0;
-    for (const struct unit *u = units; u; u = u->next)
-        if (u->usable && u->errata_772415)
-            return refuse(d->owner, NIDUS_EINVAL, "read-only memory under a first stage: erratum 772415 lets unit %u write to it", u->index);
-    return 0;
+    const struct unit *u = d->nest_parent && !(prot & STAGE2_WRITE) ? engine_erratum_772415() : NULL;
+    return u ? refuse(d->owner, NIDUS_EINVAL, "read-only memory under a first stage: erratum 772415 lets unit %u write to it", u->index) : 0;
 }
 
 /* Invalidations -------------------------------------------------------------------------------------- */

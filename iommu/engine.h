@@ -108,6 +108,8 @@ bool engine_device_fenced(const struct device *dev);
 int engine_domain_init(struct domain *d, const struct device *dev, unsigned flags, struct guest *owner);
 /* users is 0. */
 void engine_domain_fini(struct domain *d);
+/* The unit because of which erratum 772415 is in force; NULL: it is not. */
+const struct unit *engine_erratum_772415(void);
 /* May prot (STAGE2_*) be mapped here?  -EINVAL: read-only in a nest parent while erratum 772415 is in force on any unit. */
 int engine_domain_allows(const struct domain *d, unsigned prot);
 /* stage2_map's errors, and engine_domain_allows'. */

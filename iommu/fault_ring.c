@@ -93,7 +93,7 @@ static int take(struct call *call, struct fault_ring *ring)
     struct guest *guest = call->context->guest;
     unsigned count = read->entry_num < ring->count ? read->entry_num : ring->count;
 
-    if (count != 0 && (read->data_uptr == 0 || !is_guest_ram(guest, read->data_uptr, count * sizeof(struct nidus_fault))))
+    if (count != 0 && (read->data_uptr == 0 || !is_guest_memory(guest, read->data_uptr, count * sizeof(struct nidus_fault), PLATFORM_OWN)))
         return -NIDUS_EFAULT;
     for (unsigned i = 0; i < count; i++) {
         int error = platform_guest_write(guest, read->data_uptr + i * sizeof(struct nidus_fault), &ring->record[ring->first],

@@ -131,9 +131,9 @@ static int map_part(struct call *call, uint64_t *length, unsigned *entries)
     const struct area *a = w->area;
     unsigned prot = a->prot | (w->ioas->small_pages ? STAGE2_SMALL : 0);
     uint64_t left = a->length - w->done, hpa, run;
-    int error = platform_guest_ram(call->context->guest, a->gpa + w->done, &hpa, &run);
+    int error = platform_guest_memory(call->context->guest, a->gpa + w->done, &hpa, &run);
 
-    if (error == 0) {
+    if (error >= 0) {
         *length = stage2_map_step(&w->paging->domain.table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
         error = engine_domain_map(&w->paging->domain, a->iova + w->done, hpa, *length, prot);
     }
@@ -269,10 +269,18 @@ void ioas_free(struct iommu_context *c, struct ioas *ioas)
 
 int ioas_map_ram(struct iommu_context *c, struct ioas *ioas)
 {
-    struct area a = { .prot = STAGE2_READ | STAGE2_WRITE, .divisible = true, .writeable = true }, *one = NULL;
+    struct area a = { .divisible = true }, *one = NULL;
+    uint64_t hpa, run;
 
     for (unsigned i = 0; platform_guest_region(c->guest, i, &a.gpa, &a.length); i++) {
         a.iova = a.gpa;
+        a.writeable = platform_guest_memory(c->guest, a.gpa, &hpa, &run) & PLATFORM_WRITE;
+        a.prot = STAGE2_READ | (a.writeable ? STAGE2_WRITE : 0);
+        if (!a.writeable && c->nested && engine_erratum_772415() != NULL) { /* the IOAS could have no nest parent */
+            platform_guest_log(c->guest, "0x%llx to 0x%llx, which it may only read, is left out of its default IOAS: erratum 772415, and nested = on",
+                               (unsigned long long)a.gpa, (unsigned long long)(a.gpa + a.length - 1));
+            continue;
+        }
         if (area_hold(c, &one, &a) != 0)
             return -NIDUS_ENOMEM;
         areas_join(ioas, &one);
@@ -363,7 +371,7 @@ int call_ioas_map(struct call *call)
                                                        : iova_choose(ioas, map->user_va, map->length, &map->iova);
     if (error != 0)
         return error;
-    if (!is_guest_ram(c->guest, map->user_va, map->length))
+    if (!is_guest_memory(c->guest, map->user_va, map->length, area.prot & STAGE2_WRITE ? PLATFORM_WRITE : 0))
         return -NIDUS_EFAULT;
     area.iova = map->iova;
     area.writeable = (area.prot & STAGE2_WRITE) != 0;

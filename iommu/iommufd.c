@@ -60,15 +60,18 @@ void object_destroy(struct iommu_context *c, struct object *object)
     }
 }
 
-bool is_guest_ram(struct guest *guest, uint64_t gpa, uint64_t size)
+bool is_guest_memory(struct guest *guest, uint64_t gpa, uint64_t size, int rights)
 {
     uint64_t end = gpa + size, hpa, run;
 
     if (end < gpa)
         return false;
-    for (gpa -= gpa % PAGE_SIZE; gpa < end; gpa += run)
-        if (platform_guest_ram(guest, gpa, &hpa, &run) != 0)
+    for (gpa -= gpa % PAGE_SIZE; gpa < end; gpa += run) {
+        int has = platform_guest_memory(guest, gpa, &hpa, &run);
+
+        if (has < 0 || (has & rights) != rights)
             return false;
+    }
     return true;
 }
 

@@ -239,8 +239,8 @@ int object_add(struct iommu_context *c, struct object *object, enum object_type 
 void *object_create(struct iommu_context *c, size_t size, enum object_type type);
 /* Frees an object without users and drops its references. */
 void object_destroy(struct iommu_context *c, struct object *object);
-/* Is all of [gpa, gpa + size) RAM? */
-bool is_guest_ram(struct guest *guest, uint64_t gpa, uint64_t size);
+/* Is all of [gpa, gpa + size) the guest's memory, with these rights (PLATFORM_*)? */
+bool is_guest_memory(struct guest *guest, uint64_t gpa, uint64_t size, int rights);
 
 /* ioas.c.  NULL: no memory. */
 struct ioas *ioas_create(struct iommu_context *c);

@@ -91,10 +91,13 @@ int platform_format(char *out, size_t size, const char *format, ...) __attribute
 /* The guest's memory.  A range that is not wholly RAM is -EFAULT and nothing is copied.  Any alignment. */
 int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size);
 int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size);
-/* Where the RAM page at gpa lies, and how many bytes from there on are contiguous RAM both in GPA and in HPA.
- * gpa is 4 KiB aligned.  -EFAULT: no RAM. */
-int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run);
-/* The i-th region of the guest's RAM, from 0; false: no more. */
+/* Where the page of its memory at gpa lies, and how many bytes from there on are contiguous both in GPA and in HPA.  gpa is 4 KiB
+ * aligned.  Returns PLATFORM_OWN: its RAM, else a region that it shares with other guests; | PLATFORM_WRITE: it, and its devices, may write there.
+ * -EFAULT: no memory. */
+int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run);
+#define PLATFORM_OWN   1
+#define PLATFORM_WRITE 2
+/* The i-th region of the guest's memory, from 0; the same may be done with all its pages.  false: no more. */
 bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size);
 const char *platform_guest_name(struct guest *guest);
 /* Is all of [base, base + size) memory that firmware reserved, and so neither nidus's nor any guest's? */

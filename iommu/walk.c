@@ -48,15 +48,15 @@ static bool has_reserved_bits(const struct unit *u, uint64_t entry, unsigned lev
     return entry & (entry_span(level) - 1) & BITS(51, 13); /* bit 12 of a large leaf is PAT */
 }
 
-/* The GPA of the guest's RAM at hpa.  Mostly it is the address that the second stage maps there, guess. */
+/* The GPA of the guest's memory at hpa.  Mostly it is the address that the second stage maps there, guess. */
 static bool ram_at(struct guest *owner, uint64_t hpa, uint64_t guess, uint64_t *gpa)
 {
     uint64_t page = hpa & ~(PAGE_SIZE - 1), base, size, at, run;
     *gpa = guess;
-    if (!platform_guest_ram(owner, guess & ~(PAGE_SIZE - 1), &at, &run) && at == page)
+    if (platform_guest_memory(owner, guess & ~(PAGE_SIZE - 1), &at, &run) >= 0 && at == page)
         return true;
     for (unsigned i = 0; platform_guest_region(owner, i, &base, &size); i++)
-        for (uint64_t done = 0; done < size && !platform_guest_ram(owner, base + done, &at, &run); done += run)
+        for (uint64_t done = 0; done < size && platform_guest_memory(owner, base + done, &at, &run) >= 0; done += run)
             if (page - at < run) {
                 *gpa = base + done + (hpa - at);
                 return true;

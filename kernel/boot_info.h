@@ -29,11 +29,12 @@ struct kernel_header {
 #define KERNEL_MAGIC 0x6c6e726b7375646eULL /* "nduskrnl" */
 
 #define BOOT_INFO_MAGIC   0x746f6f627375646eULL /* "ndusboot" */
-#define BOOT_INFO_VERSION 2u
+#define BOOT_INFO_VERSION 3u
 
 #define BOOT_MAX_GUESTS        8u
 #define BOOT_MAX_GUEST_DEVICES 8u
 #define BOOT_MAX_SEGMENTS      8u
+#define BOOT_MAX_SHARED        8u
 #define BOOT_MAX_MEMORY        512u
 
 enum boot_mem_type {
@@ -69,6 +70,13 @@ struct boot_device {
     uint16_t reserved;
 };
 
+struct boot_shared {            /* memory that several guests have */
+    char name[32];
+    uint64_t size;              /* bytes, a power of two from 4 KiB on */
+};
+
+enum boot_share { BOOT_SHARE_NONE = 0, BOOT_SHARE_READ, BOOT_SHARE_WRITE };
+
 struct boot_guest {
     char name[32];
     char args[128];
@@ -80,6 +88,7 @@ struct boot_guest {
     uint32_t device_count;
     struct boot_segment segment[BOOT_MAX_SEGMENTS];
     struct boot_device device[BOOT_MAX_GUEST_DEVICES];
+    uint8_t share[BOOT_MAX_SHARED]; /* enum boot_share: of boot_info.shared[i] */
 };
 
 enum boot_errata { BOOT_ERRATA_AUTO = 0, BOOT_ERRATA_ON, BOOT_ERRATA_OFF };
@@ -109,7 +118,10 @@ struct boot_info {
     uint32_t memory_count;
     uint32_t guest_count;
     uint32_t rmrr;              /* enum boot_rmrr: devices with an RMRR that no guest owns */
+    uint32_t shared_count;
+    uint32_t reserved;
     struct boot_framebuffer framebuffer;
+    struct boot_shared shared[BOOT_MAX_SHARED];
     struct boot_guest guest[BOOT_MAX_GUESTS];
     struct boot_mem memory[BOOT_MAX_MEMORY];
 };

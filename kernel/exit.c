@@ -10,6 +10,7 @@
 #include "kernel/guest_cpuid.h"
 #include "kernel/guest_msr.h"
 #include "kernel/log.h"
+#include "kernel/shared.h"
 
 #define VECTOR_UD 6u
 #define VECTOR_GP 13u
@@ -108,8 +109,11 @@ static void do_call(struct guest *g, const struct vcpu_exit *exit)
 
 static void stop_for_memory(struct guest *g, const struct vcpu_exit *exit)
 {
+    const struct nidus_guest_shared *shared = shared_find(g, exit->gpa);
     if (exit->fetch)
         stop(g, "ran into guest-physical address 0x%llx, which is not its RAM", (unsigned long long)exit->gpa);
+    else if (shared != NULL)
+        stop(g, "wrote guest-physical address 0x%llx in shared region %s, which it may only read", (unsigned long long)exit->gpa, shared->name);
     else
         stop(g, "%s guest-physical address 0x%llx, which is neither its RAM nor a BAR of its devices",
              exit->write ? "wrote" : "read", (unsigned long long)exit->gpa);

@@ -3,7 +3,7 @@
  * guest.c: a guest from its lines in nidus.conf to its end.
  *
  * RAM comes in frames of 2 MiB that need not be contiguous.  It begins at GPA 0 and leaves a hole from 3 to 4 GiB, where
- * the BARs of the guest's devices are.  Below NIDUS_GUEST_IMAGE_MIN nidus puts what the guest starts with:
+ * its shared regions and the BARs of its devices are.  Below NIDUS_GUEST_IMAGE_MIN nidus puts what the guest starts with:
  *
  *     0000  not mapped by the first page tables
  *     1000  struct nidus_guest_info
@@ -20,6 +20,7 @@
 #include "kernel/memory.h"
 #include "kernel/pci_assign.h"
 #include "kernel/scrub.h"
+#include "kernel/shared.h"
 #include "kernel/time.h"
 
 #define CHUNK       0x200000ull
@@ -204,6 +205,7 @@ static int write_info(struct guest *g)
     memcpy(info.name, g->name, sizeof(info.name));
     memcpy(info.args, g->config->args, sizeof(info.args));
     memcpy(info.ram, g->ram, sizeof(info.ram));
+    memcpy(info.shared, g->shared, sizeof(info.shared));
     memcpy(info.device, g->device, sizeof(info.device));
     return guest_write(g, INFO_GPA, &info, sizeof(info));
 }
@@ -304,6 +306,7 @@ static bool create(struct guest *g, const struct boot_guest *config)
         log_line("guest %s: does not start: no memory for its page tables", g->name);
         return false;
     }
+    shared_give(g);
     give_devices(g);
     if (!load(g)) {
         log_line("guest %s: does not start: its image does not fit in its %llu MiB", g->name,
@@ -338,6 +341,7 @@ unsigned guests_create(const struct boot_info *boot)
     ops->cpu_init();
     guest_cpu = ops;
     pci_assign_init(boot);
+    shared_init(boot);
     for (unsigned i = 0; i < boot->guest_count && i < BOOT_MAX_GUESTS; i++) {
         if (create(&guests[i], &boot->guest[i]))
             running++;
@@ -409,6 +413,7 @@ void guest_end(struct guest *g, const char *why)
     xstate_destroy(&g->xstate);
     stage2_destroy(&g->memory);
     memset(g->ram, 0, sizeof(g->ram));
+    memset(g->shared, 0, sizeof(g->shared));
     if (!blocked) {
         g->frames = NULL;
         log_line("guest %s: %s; a remapping unit did not confirm that its DMA has stopped: its memory is not used again", g->name, why);

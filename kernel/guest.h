@@ -31,7 +31,8 @@ struct guest {
     char name[32];
     const struct boot_guest *config;
     struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
-    struct stage2 memory;       /* for the CPU: RAM and BARs */
+    struct nidus_guest_shared shared[NIDUS_MAX_SHARED]; /* as nidus.conf numbers them */
+    struct stage2 memory;       /* for the CPU: RAM, shared regions and BARs */
     struct vcpu *vcpu;
     uint64_t gpr[VCPU_GPRS];    /* its registers, but for RSP: guest_cpu->get and set have that */
     struct xstate xstate;
@@ -52,7 +53,7 @@ struct guest {
     uint64_t log_since;         /* time_ns when the second began that the next two count in */
     unsigned log_lines, log_left_out; /* lines about its requests, printed and not */
     uint64_t debt;              /* nanoseconds that it had over its slices, by calls that took long */
-    uint64_t bar_top;           /* GPA: BARs are mapped up to here */
+    uint64_t bar_top;           /* GPA: shared regions, then BARs, are mapped up to here */
 };
 
 extern const struct vcpu_ops *guest_cpu; /* the backend; NULL before guests_create */
@@ -77,7 +78,7 @@ uint32_t guest_print(struct guest *g, const char *text, uint32_t length);
 /* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
 int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);
 int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
-/* What platform_guest_ram promises: where the RAM page at gpa lies, and how far RAM goes on in both. */
+/* What platform_guest_memory promises of RAM: where the page at gpa lies, and how far RAM goes on in both. */
 int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 
 /* Handles what made g's CPU leave. */

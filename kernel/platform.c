@@ -105,18 +105,21 @@ int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, si
     return guest_write(guest, gpa, from, size);
 }
 
-int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
+int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
-    return guest_ram(guest, gpa, hpa, run);
+    return guest_ram(guest, gpa, hpa, run) == 0 ? PLATFORM_OWN | PLATFORM_WRITE : shared_memory(guest, gpa, hpa, run);
 }
 
 bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size)
 {
-    if (i >= NIDUS_MAX_RAM_REGIONS || guest->ram[i].size == 0)
-        return false;
-    *gpa = guest->ram[i].gpa;
-    *size = guest->ram[i].size;
-    return true;
+    for (unsigned r = 0; r < NIDUS_MAX_RAM_REGIONS + NIDUS_MAX_SHARED; r++) {
+        bool ram = r < NIDUS_MAX_RAM_REGIONS;
+        *gpa = ram ? guest->ram[r].gpa : guest->shared[r - NIDUS_MAX_RAM_REGIONS].gpa;
+        *size = ram ? guest->ram[r].size : guest->shared[r - NIDUS_MAX_RAM_REGIONS].size;
+        if (*size != 0 && i-- == 0)
+            return true;
+    }
+    return false;
 }
 
 const char *platform_guest_name(struct guest *guest)

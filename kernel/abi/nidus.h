@@ -21,15 +21,27 @@
 #define NIDUS_GUEST_IMAGE_MIN 0x100000u  /* an image's segments begin at or above this GPA */
 
 #define NIDUS_GUEST_INFO_MAGIC   0x6f666e697375646eULL /* "ndusinfo" */
-#define NIDUS_GUEST_INFO_VERSION 1u
+#define NIDUS_GUEST_INFO_VERSION 2u
 #define NIDUS_MAX_DEVICES        8u
 #define NIDUS_MAX_RAM_REGIONS    2u
+#define NIDUS_MAX_SHARED         8u
 #define NIDUS_PCI_BARS           6u
 
 struct nidus_guest_ram {
     uint64_t gpa;               /* 4 KiB aligned */
     uint64_t size;              /* bytes; 0: unused */
 };
+
+/* A [shared NAME] of nidus.conf: memory that other guests have as well, all zero when nidus starts.  The first page tables map it.  Calls take
+ * no payload from it. */
+struct nidus_guest_shared {
+    char name[32];              /* zero-terminated */
+    uint64_t gpa;               /* aligned to size */
+    uint64_t size;              /* bytes, a power of two from 4 KiB on; 0: unused */
+    uint32_t flags;             /* NIDUS_SHARED_WRITE, or it may only be read */
+    uint32_t reserved;
+};
+#define NIDUS_SHARED_WRITE (1u << 0)
 
 struct nidus_guest_bar {
     uint64_t gpa;               /* where the BAR is mapped for the CPU; 0: no memory BAR here */
@@ -55,10 +67,11 @@ struct nidus_guest_info {
     uint32_t call;              /* NIDUS_CALL_VMCALL or NIDUS_CALL_VMMCALL */
     uint32_t flags;             /* NIDUS_GUEST_* */
     uint64_t tsc_hz;
-    uint32_t default_ioas;      /* id of the IOAS that holds all RAM at IOVA = GPA; 0: no IOMMU */
+    uint32_t default_ioas;      /* id of the IOAS that holds all RAM and shared regions at IOVA = GPA; 0: no IOMMU */
     uint32_t device_count;
     struct nidus_guest_ram ram[NIDUS_MAX_RAM_REGIONS];
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
+    struct nidus_guest_shared shared[NIDUS_MAX_SHARED];
 };
 #define NIDUS_CALL_VMCALL  0u
 #define NIDUS_CALL_VMMCALL 1u

@@ -135,12 +135,12 @@ int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, si
     return 0;
 }
 
-int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
+int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
     (void)guest;
     *hpa = RAM_HPA + gpa;
     *run = RAM_BYTES - gpa;
-    return gpa < RAM_BYTES ? 0 : -NIDUS_EFAULT;
+    return gpa < RAM_BYTES ? PLATFORM_OWN | PLATFORM_WRITE : -NIDUS_EFAULT;
 }
 
 bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size)

@@ -347,18 +347,24 @@ struct guest *host_guest(const char *name, uint64_t ram)
     return guest;
 }
 
-void host_guest_add_ram(struct guest *guest, uint64_t gpa, uint64_t size)
+static void chunk_add(struct guest *guest, struct host_chunk chunk)
 {
     unsigned i = guest->chunks;
 
-    memory_init();
-    if (guest->chunks == HOST_GUEST_CHUNKS || gpa % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 ||
-        size > MEMORY_BYTES - host.ram_end - LARGE_PAGE)
-        misuse("guest RAM");
-    for (; i > 0 && guest->chunk[i - 1].gpa > gpa; i--)
+    if (guest->chunks == HOST_GUEST_CHUNKS || chunk.gpa % PAGE_SIZE != 0)
+        misuse("guest memory");
+    for (; i > 0 && guest->chunk[i - 1].gpa > chunk.gpa; i--)
         guest->chunk[i] = guest->chunk[i - 1];
-    guest->chunk[i] = (struct host_chunk){ .gpa = gpa, .size = size, .hpa = HOST_MEMORY_BASE + host.ram_end };
+    guest->chunk[i] = chunk;
     guest->chunks++;
+}
+
+void host_guest_add_ram(struct guest *guest, uint64_t gpa, uint64_t size)
+{
+    memory_init();
+    if (size % PAGE_SIZE != 0 || size > MEMORY_BYTES - host.ram_end - LARGE_PAGE)
+        misuse("guest RAM");
+    chunk_add(guest, (struct host_chunk){ .gpa = gpa, .size = size, .hpa = HOST_MEMORY_BASE + host.ram_end, .rights = PLATFORM_OWN | PLATFORM_WRITE });
     ASAN_UNPOISON_MEMORY_REGION(host.memory + host.ram_end, size);
     /* Large leaves fit; the gap of at least a page stays poisoned. */
     host.ram_end = (host.ram_end + size + LARGE_PAGE) / LARGE_PAGE * LARGE_PAGE;
@@ -372,12 +378,21 @@ static const struct host_chunk *chunk_at(struct guest *guest, uint64_t gpa)
     return NULL;
 }
 
+void host_guest_share(struct guest *guest, uint64_t gpa, struct guest *other, uint64_t other_gpa, bool write)
+{
+    const struct host_chunk *chunk = chunk_at(other, other_gpa);
+
+    if (chunk == NULL || chunk->gpa != other_gpa)
+        misuse("no chunk begins there");
+    chunk_add(guest, (struct host_chunk){ .gpa = gpa, .size = chunk->size, .hpa = chunk->hpa, .rights = write ? PLATFORM_WRITE : 0 });
+}
+
 uint64_t host_guest_hpa(struct guest *guest, uint64_t gpa)
 {
     const struct host_chunk *chunk = chunk_at(guest, gpa);
 
     if (chunk == NULL)
-        misuse("no guest RAM there");
+        misuse("no guest memory there");
     return chunk->hpa + (gpa - chunk->gpa);
 }
 
@@ -392,7 +407,7 @@ static bool is_guest_ram(struct guest *guest, uint64_t gpa, size_t size)
         const struct host_chunk *chunk = chunk_at(guest, gpa);
         uint64_t left;
 
-        if (chunk == NULL)
+        if (chunk == NULL || !(chunk->rights & PLATFORM_OWN))
             return false;
         left = chunk->size - (gpa - chunk->gpa);
         if (left >= size)
@@ -434,17 +449,17 @@ int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, si
     return 0;
 }
 
-int platform_guest_ram(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
+int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
     const struct host_chunk *chunk = chunk_at(guest, gpa);
 
     if (gpa % PAGE_SIZE != 0)
-        misuse("platform_guest_ram: not page aligned");
+        misuse("platform_guest_memory: not page aligned");
     if (chunk == NULL)
         return -NIDUS_EFAULT;
     *hpa = chunk->hpa + (gpa - chunk->gpa);
     *run = chunk->size - (gpa - chunk->gpa);
-    return 0;
+    return chunk->rights;
 }
 
 bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint64_t *size)
@@ -452,7 +467,7 @@ bool platform_guest_region(struct guest *guest, unsigned i, uint64_t *gpa, uint6
     for (unsigned c = 0; c < guest->chunks; c++) {
         *gpa = guest->chunk[c].gpa;
         *size = guest->chunk[c].size;
-        while (c + 1 < guest->chunks && guest->chunk[c + 1].gpa == *gpa + *size)
+        while (c + 1 < guest->chunks && guest->chunk[c + 1].gpa == *gpa + *size && guest->chunk[c + 1].rights == guest->chunk[c].rights)
             *size += guest->chunk[++c].size;
         if (i-- == 0)
             return true;

@@ -24,6 +24,7 @@
 
 struct host_chunk {
     uint64_t gpa, size, hpa;
+    int rights;                 /* PLATFORM_OWN, PLATFORM_WRITE */
 };
 
 struct guest {
@@ -43,7 +44,9 @@ void host_reset(void);
 struct guest *host_guest(const char *name, uint64_t ram);
 /* More RAM; the HPA does not follow the last chunk's.  Chunks that touch in GPA are one region. */
 void host_guest_add_ram(struct guest *guest, uint64_t gpa, uint64_t size);
-/* The byte at gpa, which must be RAM. */
+/* Another guest's chunk at gpa: a region that they share. */
+void host_guest_share(struct guest *guest, uint64_t gpa, struct guest *other, uint64_t other_gpa, bool write);
+/* The byte at gpa, which must be memory of the guest. */
 uint8_t *host_guest_byte(struct guest *guest, uint64_t gpa);
 uint64_t host_guest_hpa(struct guest *guest, uint64_t gpa);
 

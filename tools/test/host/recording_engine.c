@@ -135,6 +135,11 @@ void engine_domain_fini(struct domain *d)
     stage2_destroy(&d->table);
 }
 
+const struct unit *engine_erratum_772415(void)
+{
+    return engine.unit.errata_772415 ? (const void *)&engine : NULL; /* nobody looks inside */
+}
+
 int engine_domain_allows(const struct domain *d, unsigned prot)
 {
     return d->nest_parent && engine.unit.errata_772415 && !(prot & STAGE2_WRITE) ? -NIDUS_EINVAL : 0;

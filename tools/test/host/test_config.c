@@ -252,6 +252,40 @@ static void keys(void **state)
     accept(GUEST "[guest b]\nimage = a\nmemory = 2M\n");
 }
 
+static void shared_regions(void **state)
+{
+    (void)state;
+    accept("[shared ring]\nsize = 64K\n[shared rom]\nsize = 256M\n" GUEST "shared = ring rw\n[guest b]\nimage = b\nmemory = 2M\nshared = rom   ro\n");
+    assert_int_equal(config.shared_count, 2);
+    assert_string_equal(config.shared[0].name, "ring");
+    assert_int_equal(config.shared[0].size, 64 << 10);
+    assert_int_equal(config.shared[1].size, 256 << 20);
+    assert_int_equal(config.guest[0].share[0], BOOT_SHARE_WRITE);
+    assert_int_equal(config.guest[0].share[1], BOOT_SHARE_NONE);
+    assert_int_equal(config.guest[1].share[0], BOOT_SHARE_NONE);
+    assert_int_equal(config.guest[1].share[1], BOOT_SHARE_READ);
+
+    refuse("[shared]\nsize = 4K\n", 1, "[shared NAME]: the name is missing");
+    refuse("[shared a/b]\nsize = 4K\n", 1, "[shared a/b]: a name has letters");
+    refuse("[shared a123456789012345678901234567890x]\n", 1, "[shared NAME]: the name is longer than 31 characters");
+    refuse("[shared a]\nsize = 4K\n[shared a]\nsize = 4K\n", 3, "[shared a] was there before, in line 1");
+    refuse("[shared a]\n" GUEST, 1, "[shared a] has no size");
+    refuse("[shared a]\nimage = x\n", 2, "'image' is no key of [shared]");
+    refuse("[shared a]\nsize = 2048\n", 2, "size = 2048: a power of two from 4K to 256M is wanted");
+    refuse("[shared a]\nsize = 12K\n", 2, "size = 12K: a power of two");
+    refuse("[shared a]\nsize = 512M\n", 2, "size = 512M: a power of two");
+    refuse("[shared a]\nsize = x\n", 2, "size = x: a power of two");
+    refuse(GUEST "shared = a rw\n[shared a]\nsize = 4K\n", 4, "shared = a rw: there is no [shared NAME] of that name above this line");
+#define REGION "[shared a]\nsize = 4K\n"
+    refuse(REGION GUEST "shared = a\n", 6, "shared = a: the name of a [shared NAME] is wanted, and rw or ro");
+    refuse(REGION GUEST "shared = a wo\n", 6, "and rw or ro");
+    refuse(REGION GUEST "shared = a rw ro\n", 6, "and rw or ro");
+    refuse(REGION GUEST "shared = a rw\nshared = a ro\n", 7, "the guest has that region already");
+    refuse(REGION "[shared b]\nsize = 256M\n" GUEST "shared = a rw\nshared = b ro\n", 9, "more than 256M of shared memory");
+    refuse("[shared a]\nsize=4K\n[shared b]\nsize=4K\n[shared c]\nsize=4K\n[shared d]\nsize=4K\n[shared e]\nsize=4K\n[shared f]\nsize=4K\n"
+           "[shared g]\nsize=4K\n[shared h]\nsize=4K\n[shared i]\nsize=4K\n", 17, "there are at most 8 shared regions");
+}
+
 static void words(void **state)
 {
     (void)state;
@@ -394,6 +428,7 @@ static void random_changes_never_break_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shared_regions),
         cmocka_unit_test(whole_file_is_read),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(last_line_needs_no_line_feed),

@@ -90,7 +90,7 @@ static void start(enum iommu_errata_policy errata, unsigned host_bits)
 static void map(uint64_t iova, uint64_t gpa, uint64_t size, unsigned prot)
 {
     for (uint64_t done = 0, hpa, run; done < size; done += run) {
-        assert_int_equal(platform_guest_ram(guest, gpa + done, &hpa, &run), 0);
+        assert_true(platform_guest_memory(guest, gpa + done, &hpa, &run) >= 0);
         run = run < size - done ? run : size - done;
         assert_int_equal(engine_domain_map(&domain, iova + done, hpa, run, prot), 0);
     }
