@@ -10,6 +10,7 @@
 #include "kernel/guest.h"
 #include "kernel/log.h"
 #include "kernel/memory.h"
+#include "kernel/shared.h"
 #include "kernel/time.h"
 
 #define CACHE_LINE 64u

@@ -89,6 +89,7 @@ bool scenario_end(const char *name)
     } ends[] = {
         { "io", io },     { "memory", memory },       { "fetch", fetch }, { "wbinvd", wbinvd }, { "invd", invd },
         { "msr", msr },   { "exception", exception }, { "triple", triple }, { "code", code },   { "spin", spin },
+        { "shared", shared_write },
     };
 
     for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)

@@ -5,6 +5,7 @@
  *
  *   step=N            only step N (may be repeated)
  *   state=N           fills every register with a pattern made of N, again and again, between turns of other guests
+ *   shared            regions that it shares with another guest, which does the same
  *   end=NAME          what no guest may do (end.c)
  *   bench             exits to count instructions with
  */
@@ -36,6 +37,8 @@ static bool perform(const char *word, unsigned *wanted)
         return scenario_state(number), true;
     if (strncmp(word, "end=", 4) == 0)
         return scenario_end(value);
+    if (strcmp(word, "shared") == 0)
+        return scenario_shared(), true;
     if (strcmp(word, "bench") == 0)
         return scenario_bench(), true;
     return false;

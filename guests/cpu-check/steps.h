@@ -15,6 +15,9 @@ void step_xsave(void);          /* 7 */
 void step_calls(void);          /* 8 */
 /* Fills every register with a pattern of its own, gives the CPU away, and looks again; not in the steps. */
 void scenario_state(unsigned seed);
+/* Shared regions; the other guest does the same with other rights. */
+void scenario_shared(void);
+void shared_write(void);        /* to the one that it may only read */
 /* Does what no guest may: name is "io", "msr" …; false: no such end.  Returns from it only when nothing happened. */
 bool scenario_end(const char *name);
 /* Hypercalls and exits to count instructions with; prints a line for each. */

@@ -23,6 +23,8 @@ void scenario_bad_payloads(struct rig *r);
 void scenario_storm(struct rig *r);
 void scenario_events(struct rig *r);
 void scenario_paging(struct rig *r);
+void scenario_shared(struct rig *r);
+void scenario_shared_left_out(struct rig *r);
 
 /* An endless transfer, and then an end of each kind. */
 enum busy_end { BUSY_CRASH, BUSY_EXIT, BUSY_SPIN };

@@ -33,10 +33,10 @@ def all_steps(name):
     return [rf" {name}\| step {n}: " for n in range(1, 10)] + [summary(name, ALL_CHECKS), rf"guest {name}: exited with code 0"]
 
 
-def one(name, args, checks, *expect, system=None, guest_keys=None, **more):
+def one(name, args, checks, *expect, system=None, guest_keys=None, before="", **more):
     """One guest on edu and nidus-dma, which says that all is well."""
     return Scenario("dma-" + name, forbid=NO_FAILURE,
-                    conf=poweroff(guest("a", devices=ALPHA, args=args, **(guest_keys or {})), **(system or {})),
+                    conf=poweroff(before, guest("a", devices=ALPHA, args=args, **(guest_keys or {})), **(system or {})),
                     expect=[*expect, summary("a", checks), r"nidus: 1 guest ended, 0 failed"], **more)
 
 
@@ -47,6 +47,7 @@ def busy(name, how, end, **more):
                     forbid=NO_FAILURE, expect=[r" a\| dma-check: now ", *end], also=[all_steps("b")], **more)
 
 
+SHARED = "[shared ring]\nsize = 64K\n[shared back]\nsize = 4K\n"
 STOPPED = r"; DMA of its devices is stopped and blocked$"
 SCRUBBED = r"guest a: its 64 MiB are scrubbed and free$"
 
@@ -78,6 +79,12 @@ SCENARIOS = [
                                         guest("b", devices=BETA, args="step=3 step=4 step=5 step=9")),
              forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],
              also=[[summary("a", 2)], [summary("b", 49)]]),
+
+    Scenario("dma-shared", conf=poweroff(SHARED, guest("a", devices=ALPHA, args="shared") + "shared = ring rw\nshared = back rw\n",
+                                         guest("b", devices=BETA, args="shared", nested="off") + "shared = ring ro\nshared = back rw\n"),
+             forbid=NO_FAILURE, machine=SPR, expect=[r"nidus: 2 guests ended, 0 failed"], also=[[summary("a", 4)], [summary("b", 9)]]),
+    one("shared-left-out", "shared-left-out", 3, r"guest a: 0xc0000000 to 0xc000ffff, which it may only read, is left out of its default IOAS: "
+        r"erratum 772415, and nested = on$", guest_keys={"shared": "ring ro"}, before=SHARED, machine=SPR),
 
     busy("guest-exits", "exit-busy", [r"guest a: exited with code 0" + STOPPED, SCRUBBED, r"nidus: 2 guests ended, 0 failed"],
          still=(STOPPED, 5)),

@@ -52,6 +52,12 @@ SCENARIOS = [
     both("ends", [cpu_check(end, args="end=" + end) for end in ENDS], [r"nidus: 8 guests ended, 8 failed$"],
          also=[[rf"guest {end}: {why}$"] for end, why in ENDS.items()]),
 
+    both("shared", ["[shared ring]\nsize = 64K\n[shared back]\nsize = 4K\n", cpu_check("a", args="shared") + "shared = ring rw\nshared = back rw\n",
+                    cpu_check("b", args="shared end=shared") + "shared = back rw\nshared = ring ro\n"], [r"nidus: 2 guests ended, 1 failed$"],
+         also=[[r"guest a: shared region ring, 64 KiB at 0xc0000000, read-write$", r" a" + SUMMARY],
+               [r"guest b: shared region ring, 64 KiB at 0xc0000000, read-only$", r" b\| ok .* every word of ring is what it wrote$",
+                r"guest b: wrote guest-physical address 0xc0000000 in shared region ring, which it may only read$"]]),
+
     # Each of Bochs's processors that has what nidus asks for: they differ in what it can do without (A and D bits, INVPCID, pages of
     # 1 GiB, the preemption timer's rate), and in what guests are offered.
     *(runs(model) for model in ("corei5_arrandale_m520", "corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "corei7_haswell_4770",
