@@ -23,6 +23,7 @@ void scenario_bad_payloads(struct rig *r);
 void scenario_storm(struct rig *r);
 void scenario_events(struct rig *r);
 void scenario_paging(struct rig *r);
+void scenario_dirty(struct rig *r);
 void scenario_shared(struct rig *r);
 void scenario_shared_left_out(struct rig *r);
 
