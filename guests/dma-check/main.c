@@ -14,6 +14,7 @@
  *   storm             faults for 2 s, and the longest invalidation that a call may ask for
  *   events            faults of nidus-dma as events that one can wait for
  *   paging            pages that nidus-dma asks for (PRI) come when it asks
+ *   pasid             several first stages by PASID, with and without ATS
  *   dirty             dirty tracking against what nidus-dma wrote
  *   shared            memory shared with another guest that runs the same: nested = on writes, off reads
  *   shared-left-out   erratum in force: a read-only region is not for devices under nesting
@@ -48,7 +49,7 @@ static const struct {
     { "errata-demo", scenario_errata_demo },   { "no-nested", scenario_no_nested },
     { "bad-payloads", scenario_bad_payloads }, { "storm", scenario_storm },
     { "events", scenario_events },             { "paging", scenario_paging },
-    { "dirty", scenario_dirty },
+    { "dirty", scenario_dirty },               { "pasid", scenario_pasid },
     { "shared", scenario_shared },             { "shared-left-out", scenario_shared_left_out },
 };
 

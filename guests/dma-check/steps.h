@@ -24,6 +24,7 @@ void scenario_storm(struct rig *r);
 void scenario_events(struct rig *r);
 void scenario_paging(struct rig *r);
 void scenario_dirty(struct rig *r);
+void scenario_pasid(struct rig *r);
 void scenario_shared(struct rig *r);
 void scenario_shared_left_out(struct rig *r);
 

@@ -69,6 +69,9 @@ SCENARIOS = [
     one("caching-mode", "step=1 step=3 step=5 step=6", 71, machine={"iommu": {"caching-mode": "on"}}),
     one("bad-payloads", "bad-payloads", 150, r" a\| line one$", r" a\| line two$", r" a\| line three$"),
     one("events", "events", 7),
+    one("no-pasid", "pasid", 3),
+    Scenario("dma-pasid", conf=poweroff(guest("a", devices=["00:05.0 ats=trust"], args="pasid")), forbid=NO_FAILURE, machine=PAGING,
+             expect=[summary("a", 18), r"nidus: 1 guest ended, 0 failed"]),
     one("dirty-tracking", "dirty", 24),
     # The other guest, whose device has none of all that, does not notice.
     Scenario("dma-paging", conf=poweroff(guest("a", devices=["00:05.0 ats=trust"], args="paging"),
