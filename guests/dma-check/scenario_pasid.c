@@ -81,14 +81,13 @@ static void changed(struct rig *r, uint32_t flags, const char *how)
     struct tagged *t = &tagged[0];
     unsigned to = gpa_of(t->page[0]) == (pgtable_read(pgtable_entry(&t->table, IOVA, 1)) & ~(uint64_t)0xfff) ? 1 : 0;
     const uint8_t *at;
-    bool either, after;
+    bool before = reaches(r, t->pasid, flags, t->page[1 - to]), either, after;
 
-    (void)reaches(r, t->pasid, flags, t->page[1 - to]);
     pgtable_write(pgtable_entry(&t->table, IOVA, 1), gpa_of(t->page[to]) | RW | PT_PRESENT);
     either = fill(r, t->pasid, flags) == NDMA_DONE && ((at = found()) == t->page[0] || at == t->page[1]);
     must(iommufd_invalidate_range(t->hwpt, IOVA, 1, true) == 0, "HWPT_INVALIDATE of a good range");
     after = reaches(r, t->pasid, flags, t->page[to]);
-    check(either && after, "an entry of PASID 1 changes%s: old or new page before the invalidation, the new one after it", how);
+    check(before && either && after, "an entry of PASID 1 changes%s: old or new page before the invalidation, the new one after it", how);
     check(reaches(r, pasids[1], flags, tagged[1].page[0]), "PASID 7 does not notice");
 }
 
