@@ -281,6 +281,8 @@ int call_hwpt_invalidate(struct call *call)
     object = object_find(call->context, inv->hwpt_id);
     if (object == NULL)
         return -NIDUS_ENOENT;
+    if (object->type == OBJECT_VIOMMU) /* as in Linux where a driver's has no caches of its own */
+        return -NIDUS_EOPNOTSUPP;
     if (object->type != OBJECT_NESTED || inv->data_type != NIDUS_HWPT_INVALIDATE_DATA_VTD_S1)
         return -NIDUS_EINVAL;
     if (entries != 0 && inv->entry_len != sizeof(struct nidus_hwpt_vtd_s1_invalidate))
