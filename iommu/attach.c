@@ -204,8 +204,8 @@ static int attach_check(const struct device *dev, uint32_t pasid, const struct d
 {
     if (dev->unit->dead)
         return -NIDUS_EIO;
-    if (pasid != RID_PASID && !dev->pasid_bits)
-        return refuse(dev->owner, NIDUS_EOPNOTSUPP, "device %u or its remapping unit has no PASIDs", dev->id);
+    if (pasid != RID_PASID && !(dev->unit->ecap & ECAP_PASID))
+        return refuse(dev->owner, NIDUS_EOPNOTSUPP, "the remapping unit of device %u has no PASIDs", dev->id);
     if (pasid >= device_pasids(dev))
         return refuse(dev->owner, NIDUS_EINVAL, "device %u sends no PASID beyond %u bits", dev->id, dev->pasid_bits);
     if (d->owner != dev->owner)
