@@ -435,7 +435,7 @@ int call_ioas_copy(struct call *call)
 
     if ((copy->flags & ~MAP_FLAGS) != 0)
         return -NIDUS_EOPNOTSUPP;
-    if (copy->length == UINT64_MAX || copy->dst_iova == UINT64_MAX)
+    if (copy->length == UINT64_MAX || copy->src_iova == UINT64_MAX || copy->dst_iova == UINT64_MAX)
         return -NIDUS_EOVERFLOW;
     if (prot == 0)
         return -NIDUS_EINVAL;

@@ -1127,14 +1127,18 @@ static void copy_checks_in_linuxs_order(void **state)
     c.dst_iova = UINT64_MAX;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
     c.dst_iova = 1;
+    c.src_iova = UINT64_MAX;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
+    c.src_iova = 0;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL); /* no permission */
     c.flags |= RW;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_ENOENT);
     c.src_ioas_id = from;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EINVAL); /* length 0 */
-    c.length = K4;
-    c.src_iova = UINT64_MAX;
+    c.length = 2 * K4;
+    c.src_iova = UINT64_MAX - K4 + 1;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_EOVERFLOW);
+    c.length = K4;
     c.src_iova = K4;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_COPY, c), -NIDUS_ENOENT); /* nothing there */
     c.src_iova = M1 + 1;
