@@ -7,7 +7,7 @@ ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
               $(filter-out $(addprefix iommu/,device.c dirty.c envelope.c events.c fault_queue.c fault_ring.c hwpt.c ioas.c iommufd.c iova.c viommu.c),$(wildcard iommu/*.c))
 
 include $(wildcard tools/test/host/test_*.mk) tools/test/coverage/coverage.mk tools/test/dirty/dirty.mk \
-        tools/test/property/property.mk tools/test/threeway/threeway.mk
+        tools/test/property/property.mk tools/test/threeway/threeway.mk tools/test/conformance/conformance.mk
 
 HOST_DIR := $(B)/test
 HOST_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -43,7 +43,7 @@ $(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iom
 	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
 	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
 
-CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN)) $(B)/host/property
+CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN)) $(B)/host/property $(B)/host/conformance
 
 TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" NIDUS_COVERAGE_TESTS="$(COV_TESTS)" $(PROPERTY_FOR_BUGS) tools/test/test $(if $T,-k $T)
 
@@ -52,12 +52,12 @@ test-abi: $(HOST_DIR)/abi-check
 	$(Q)$(TEST) abi
 
 test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
-	$(Q)$(TEST) host coverage property bugs dmar
-test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) boot mutants threeway
+	$(Q)$(TEST) host coverage property bugs dmar conformance
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) boot mutants threeway conformance-qemu
 
-test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host coverage property bugs dmar abi qemu boot mutants threeway
+test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host coverage property bugs dmar conformance abi qemu boot mutants threeway conformance-qemu
 
 # The long runs: hours.
 .PHONY: overnight
