@@ -284,7 +284,9 @@ static void odd_ranges(void)
 static void odd_first_stages(void)
 {
     uint64_t root = table_new()->root;
-    uint32_t parent = parent_new(0);
+    uint32_t parent = parent_new(0), hwpt;
+    struct nidus_hwpt_vtd_s1 five = { .pgtbl_addr = root, .addr_width = 57 };
+    struct nidus_hwpt_alloc wide = nested_call(DMA, parent, &five);
     const struct { struct nidus_hwpt_vtd_s1 data; int want; } tries[] = {
         { { 0, root, 48, 0 }, 0 },
         { { 0, root, 48, 1 }, NIDUS_EOPNOTSUPP },
@@ -305,10 +307,17 @@ static void odd_first_stages(void)
         struct nidus_hwpt_alloc call = nested_call(DMA, parent, &data);
 
         is(tries[i].want, hwpt_alloc(&call));
+        if (tries[i].want == 0)
+            ok(iommufd_destroy(call.out_hwpt_id));
         call = nested_call(DMA, parent, &data);
         call.reserved2 = 1;
         is(NIDUS_EOPNOTSUPP, hwpt_alloc(&call));
     }
+    /* Another width of a table that is there, too: the unit may mix what it has cached of them. */
+    ok(iommufd_hwpt_alloc_nested(ID(DMA), parent, root, &hwpt));
+    is(NIDUS_EINVAL, hwpt_alloc(&wide));
+    ok(iommufd_destroy(hwpt));
+    is(unit().cap_reg & CAP_FS5LP ? 0 : NIDUS_EINVAL, hwpt_alloc(&wide));
 }
 
 /* The table, its owner and the device are well; the device lacks what the new HWPT needs. */

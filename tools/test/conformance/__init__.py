@@ -9,7 +9,8 @@ import re
 import boot
 
 LIST = 90                       # items of Linux's tests, from 1 on
-SEEDS = (0, 1, 2, 3)            # 0: hardware that keeps all it may; else it evicts, delays and reorders
+# Presets of the model: QEMU's unit and others; by seed 0 hardware keeps all it may, else it evicts, delays and reorders.
+UNITS = [(preset, seed) for preset in ("qemu", "caching", "spr-svm", "granite") for seed in (0, 1, 2)]
 LINE = re.compile(r"^(ok|FAIL|n/a) (\d+) (.*)$")
 REGISTERS = re.compile(r"^conformance: cap 0x[0-9a-f]+, ecap 0x[0-9a-f]+$")
 
@@ -38,9 +39,9 @@ def complete(items):
     return ""
 
 
-def on_model(run, seed=0):
+def on_model(run, preset, seed):
     """run(command, timeout): its output and status.  (lines, what is wrong)"""
-    text, status = run([boot.built("host/conformance"), str(seed)], 120)
+    text, status = run([boot.built("host/conformance"), str(seed), preset], 120)
     lines = text.split("\n")
     items = numbered(lines)
     wrong = [line for line in lines if line.startswith("FAIL")]
@@ -57,9 +58,9 @@ def in_qemu():
 
 
 def run_model(total, run):
-    for seed in SEEDS:
-        lines, wrong = on_model(run, seed)
-        total.add("conformance on the model" + (f", free by {seed}" if seed else ""), *count(lines, wrong), wrong)
+    for preset, seed in UNITS:
+        lines, wrong = on_model(run, preset, seed)
+        total.add(f"conformance on the model, {preset}" + (f", free by {seed}" if seed else ""), *count(lines, wrong), wrong)
 
 
 def count(lines, wrong):
@@ -79,7 +80,7 @@ def compare(model, qemu):
 
 
 def run_qemu(total, run):
-    model, _ = on_model(run)
+    model, _ = on_model(run, "qemu", 0)
     qemu, problem = in_qemu()
     wrong = [problem] if problem else []
     wrong += [line for line in qemu if line.startswith("FAIL")]

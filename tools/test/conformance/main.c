@@ -188,7 +188,7 @@ static const struct model_freedom freedom = { .evict = 40, .miss = 30, .fracture
 /* The machine: QEMU's, as tools/test/conformance has it, and two units more ------------------------------------ */
 
 #define CAP_3_LEVELS(cap)  (((cap) & ~(0x1fULL << 8 | 0x3fULL << 16)) | 1ULL << 9 | 38ULL << 16)
-#define ECAP_QEMU   (1ULL << 2 | 1ULL << 29 | 7ULL << 35 | 1ULL << 40 | 1ULL << 42) /* DT, PRS, PSS, PASID, PDS */
+#define ECAP_NEEDED   (1ULL << 2 | 1ULL << 29 | 7ULL << 35 | 1ULL << 40 | 1ULL << 42) /* DT, PRS, PSS, PASID, PDS */
 
 static void put16(uint8_t *config, unsigned offset, uint32_t value)
 {
@@ -206,13 +206,13 @@ static void capabilities(uint8_t *config)
     put16(config, 0x158, 32);
 }
 
-static void machine_start(uint64_t seed)
+static void machine_start(uint64_t seed, const char *name)
 {
     static const uint16_t bdf[DEVICES] = { 4 << 3, 5 << 3, 6 << 3, 7 << 3 };
     static const uint8_t atsr[] = { 2, 0, 8, 0, 1, 0, 0, 0 }; /* 8.5: ATS at every port */
     static const uint16_t of_short[] = { 6 << 3, 0xffff }, of_untracked[] = { 7 << 3, 0xffff };
     static const uint16_t *const scopes[] = { of_short, of_untracked, NULL };
-    struct model_preset preset = *model_preset("qemu"), levels = preset, untracked = preset;
+    struct model_preset preset = *model_preset(name), levels, untracked;
     struct model_unit *unit[DEVICES];
     static uint8_t dmar[512];
     char reason[160] = "";
@@ -220,7 +220,8 @@ static void machine_start(uint64_t seed)
     uint32_t length;
 
     host_reset();
-    preset.ecap |= ECAP_QEMU;
+    preset.ecap |= ECAP_NEEDED;
+    levels = untracked = preset;
     levels.cap = CAP_3_LEVELS(levels.cap);
     untracked.ecap &= ~ECAP_SSADS;
     model = model_host_new(seed);
@@ -265,7 +266,7 @@ static void *play(void *failed)
     return NULL;
 }
 
-/* A seed: hardware that forgets, delays and reorders by it; none: that keeps all it may. */
+/* seed: hardware that forgets, delays and reorders by it; 0: that keeps all it may.  preset: of tools/vtd-model, with what the items need. */
 int main(int argc, char **argv)
 {
     unsigned failed = 1;
@@ -273,7 +274,11 @@ int main(int argc, char **argv)
     pthread_t thread;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    machine_start(argc > 1 ? strtoull(argv[1], NULL, 0) : 0);
+    if (argc > 3 || (argc > 2 && !model_preset(argv[2]))) {
+        fprintf(stderr, "usage: conformance [seed [preset]]\n");
+        return 2;
+    }
+    machine_start(argc > 1 ? strtoull(argv[1], NULL, 0) : 0, argc > 2 ? argv[2] : "qemu");
     pthread_attr_init(&attributes);
     if (pthread_attr_setstack(&attributes, (void *)guest->chunk[0].gpa, STACK_BYTES) || pthread_create(&thread, &attributes, play, &failed)) {
         fprintf(stderr, "conformance: no thread\n");
