@@ -50,13 +50,15 @@ static int whole_life(void)
     uint8_t *page = rig.arena + rig.arena_bytes - M2;
     struct pgtable *t = table_new();
     uint64_t iova = BASE + M2;
-    struct nidus_iova_range range = { BASE, BASE + 2 * M2 - 1 };
+    struct nidus_iova_range range[2] = { { BASE, BASE + 2 * M2 - 1 }, { BASE + 4 * M2, BASE + 5 * M2 - 1 } };
     int error = iommufd_ioas_alloc(&ioas);
 
-    error = error ? error : map(ioas, BASE, page, M2);
-    error = error ? error : iommufd_ioas_allow_iovas(ioas, &range, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        error = error ? error : map(ioas, BASE + i * M2 / 2, page + i * M2 / 2, M2 / 2);
+        error = error ? error : iommufd_ioas_allow_iovas(ioas, range, 2);
+    }
     error = error ? error : iommufd_hwpt_alloc_paging(ID(DMA), ioas, NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_PASID, &parent);
-    error = error ? error : iommufd_ioas_copy(ioas, &iova, ioas, BASE, 4 * K4, RW);
+    error = error ? error : iommufd_ioas_copy(ioas, &iova, ioas, BASE, M2, RW);
     for (unsigned i = 0; i < 2; i++)
         error = error ? error : iommufd_hwpt_alloc_nested(ID(DMA), parent, BASE, &nested[i]);
     error = error ? error : iommufd_attach(ID(DMA), parent);
