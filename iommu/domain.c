@@ -205,105 +205,46 @@ void engine_first_stage_fini(struct first_stage *f)
 
 /* The guest's invalidations -------------------------------------------------------------------------- */
 
-/* A range beyond this costs less as everything. */
-#define WIDE_PAGES BIT(18)
-#define ADDRESS_PAGES BIT(52)
+_Static_assert(ENGINE_EVERYTHING > QI_ROOM, "no submission holds so many");
 
-static bool is_everything(const struct engine_range *r)
+/* What does not fit into what is left of the unit's submission goes as everything. */
+static void add_iotlb(const struct binding *b, const struct engine_blocks *blocks)
 {
-    return r->npages > WIDE_PAGES || r->addr / PAGE_SIZE + r->npages > ADDRESS_PAGES;
-}
-
-/* AM of the largest aligned block that begins at page and is no longer than left pages. */
-static unsigned block_am(uint64_t page, uint64_t left)
-{
-    unsigned fits = 63 - (unsigned)__builtin_clzll(left);
-    unsigned aligned = page ? (unsigned)__builtin_ctzll(page) : 63;
-    return aligned < fits ? aligned : fits;
-}
-
-/* Covers the range with the fewest blocks; counts them, and adds them to the queue for b's IOTLB entries, or for dev's own TLB, if there is
- * one. */
-static unsigned cover(const struct engine_range *r, const struct binding *b, const struct device *dev)
-{
-    uint64_t page = r->addr / PAGE_SIZE, left = r->npages;
-    unsigned blocks = 0;
-    for (; left; blocks++) {
-        unsigned am = block_am(page, left);
-        if (dev)
-            ats_add(dev, b->pasid, page * PAGE_SIZE, am);
-        else if (b)
-            qi_add(b->id->unit, qi_first_stage_pages(b->id->did, b->pasid, page * PAGE_SIZE, am, r->leaf));
-        page += BIT(am);
-        left -= BIT(am);
-    }
-    return blocks;
-}
-
-/* Range *i and what goes on where it ends, as one; *i goes on behind that.  Guests give up memory page by page, in order. */
-static struct engine_range take_run(const struct engine_range *range, unsigned count, unsigned *i)
-{
-    struct engine_range run = range[(*i)++];
-    for (; *i < count && range[*i].leaf == run.leaf && range[*i].addr / PAGE_SIZE == run.addr / PAGE_SIZE + run.npages; ++*i)
-        run.npages += range[*i].npages;
-    return run;
-}
-
-/* Does one submission hold a block for each?  If not, everything goes at once. */
-static bool fits(const struct engine_range *range, unsigned count)
-{
-    unsigned blocks = 0;
-    for (unsigned i = 0; i < count; ) {
-        struct engine_range run = take_run(range, count, &i);
-        if (is_everything(&run))
-            return false;
-        blocks += cover(&run, NULL, NULL);
-    }
-    return blocks <= QI_ROOM;
-}
-
-/* Adds all of them to the queue, as cover does. */
-static void cover_all(const struct engine_range *range, unsigned count, const struct binding *b, const struct device *dev)
-{
-    for (unsigned i = 0; i < count; ) {
-        struct engine_range run = take_run(range, count, &i);
-        cover(&run, b, dev);
-    }
-}
-
-/* range NULL: everything. */
-static void add_iotlb(const struct binding *b, const struct engine_range *range, unsigned count)
-{
-    if (range)
-        cover_all(range, count, b, NULL);
+    struct unit *u = b->id->unit;
+    if (blocks->count <= qi_room(&u->qi))
+        qi_add_blocks(u, b->id->did, b->pasid, blocks->block, (unsigned)blocks->count);
     else
-        qi_add(b->id->unit, qi_first_stage_all(b->id->did, b->pasid));
+        qi_add(u, qi_first_stage_all(b->id->did, b->pasid));
 }
 
-static void add_devices(const struct binding *b, const struct engine_range *range, unsigned count)
+static void add_device(const struct device *dev, uint32_t pasid, const struct engine_blocks *blocks)
 {
-    for (const struct device *dev = b->id->unit->devices; dev; dev = dev->next) {
-        if (!dev->tlb.on || binding_of(dev, b->pasid) != b)
-            continue;
-        if (range)
-            cover_all(range, count, b, dev);
-        else
-            ats_add(dev, b->pasid, 0, QI_ALL);
+    if (blocks->count >= qi_room(&dev->unit->qi)) { /* a fence may come first */
+        ats_add(dev, pasid, 0, QI_ALL);
+        return;
     }
+    for (unsigned i = 0; i < blocks->count; i++)
+        ats_add(dev, pasid, blocks->block[i] & BLOCK_ADDR, (unsigned)field(blocks->block[i], BLOCK_AM));
 }
 
-int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
+static void add_devices(const struct binding *b, const struct engine_blocks *blocks)
+{
+    const struct unit *u = b->id->unit;
+    for (const struct device *dev = u->device_tlbs ? u->devices : NULL; dev; dev = dev->next)
+        if (dev->tlb.on && binding_of(dev, b->pasid) == b)
+            add_device(dev, b->pasid, blocks);
+}
+
+int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
 {
     int error = 0;
-    if (!fits(range, count))
-        range = NULL;
     for (const struct binding *b = f->bindings, *first = b; b; first = b) {
         struct unit *u = b->id->unit;
         platform_lock(&u->lock);
         for (; b && b->id->unit == u; b = b->next)
-            add_iotlb(b, range, count);
+            add_iotlb(b, blocks);
         for (b = first; b && b->id->unit == u; b = b->next)
-            add_devices(b, range, count);
+            add_devices(b, blocks);
         if (qi_finish(u))
             error = -NIDUS_EIO;
         platform_unlock(&u->lock);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "iommu/bits.h"
 #include "iommu/iommu.h"
 #include "iommu/platform.h"
 #include "kernel/stage2.h"
@@ -157,14 +158,21 @@ void engine_stop(struct device *dev);
 /* Its faults and page requests go to nobody from now on. */
 void engine_orphan(struct device *dev);
 
-/* One range of a request: 4 KiB pages; npages UINT64_MAX: everything. */
-struct engine_range {
-    uint64_t addr;
-    uint64_t npages;
-    bool leaf;                  /* IH=1 */
+/*
+ * What is to be invalidated: 2^n pages each, at an address that is aligned to them, as units and device TLBs take it.  Made once, for all of
+ * them.  A block is word 1 of a page-selective p_iotlb_inv (6.5.2.4).
+ */
+#define BLOCK_AM   BITS(5, 0)   /* n */
+#define BLOCK_IH   BIT(6)       /* only leaf entries changed */
+#define BLOCK_ADDR BITS(63, 12)
+#define ENGINE_EVERYTHING 1023u /* as a count: more than a unit is asked for at a time, so everything is what goes */
+struct engine_blocks {
+    uint64_t count;
+    uint64_t block[ENGINE_EVERYTHING];
 };
-/* Invalidates count ranges (1 to 512) on every unit where f is attached: one submission each.  Returns when it has happened. */
-int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count);
+
+/* Invalidates them on every unit where f is attached.  Returns when it has happened. */
+int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks);
 
 /* The object layer implements this: a fault of an assigned device.  Bounded, must not block; the unit's lock is held. */
 struct nidus_fault;

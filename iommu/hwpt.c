@@ -4,7 +4,8 @@
 
 #define S1_FLAGS (NIDUS_VTD_S1_SRE | NIDUS_VTD_S1_EAFE | NIDUS_VTD_S1_WPE)
 #define PAGING_FLAGS (NIDUS_HWPT_ALLOC_NEST_PARENT | NIDUS_HWPT_ALLOC_DIRTY_TRACKING | NIDUS_HWPT_FAULT_ID_VALID | NIDUS_HWPT_ALLOC_PASID)
-#define ADDRESS_PAGES (1ULL << 52)
+#define ADDRESS_PAGES BIT(52)
+#define WIDE_PAGES BIT(18)      /* to invalidate more than that costs less as everything */
 
 /* Fault queues --------------------------------------------------------------------------------------- */
 
@@ -211,40 +212,72 @@ int call_hwpt_alloc(struct call *call)
 
 /* Invalidation --------------------------------------------------------------------------------------- */
 
-static int check_entry(const struct nidus_hwpt_vtd_s1_invalidate *e)
+/* Reads count entries at gpa, or those before the first one that is not in RAM; how many. */
+static unsigned read_entries(struct iommu_context *c, uint64_t gpa, unsigned count)
 {
-    if ((e->flags & ~NIDUS_VTD_INV_LEAF) != 0 || e->reserved != 0)
-        return -NIDUS_EOPNOTSUPP;
-    if (e->addr % PAGE_SIZE != 0)
-        return -NIDUS_EINVAL;
-    if (e->npages == UINT64_MAX)
-        return e->addr != 0 ? -NIDUS_EINVAL : 0;
-    if (e->npages == 0 || e->npages > ADDRESS_PAGES - e->addr / PAGE_SIZE)
-        return -NIDUS_EINVAL;
-    return 0;
+    struct nidus_hwpt_vtd_s1_invalidate *entry = c->step->entry;
+    unsigned i = 0;
+
+    if (platform_guest_read(c->guest, gpa, entry, count * sizeof(*entry)) == 0)
+        return count;
+    while (i < count && platform_guest_read(c->guest, gpa + i * sizeof(*entry), &entry[i], sizeof(*entry)) == 0)
+        i++;
+    return i;
 }
 
-/* Reads up to *count entries at gpa and makes them ranges.  *count: the good ones before the first bad one, whose error is returned.
- * A step that does not lie wholly in RAM is read by single entries. */
-static int read_step(struct iommu_context *c, uint64_t gpa, unsigned *count)
+/* Adds pages [page, end) as the fewest blocks: the next one is as large as its address is aligned to and as what is left has room for. */
+static inline void add_blocks(struct engine_blocks *blocks, uint64_t page, uint64_t end, uint64_t leaf)
 {
-    struct invalidate_step *step = c->step;
-    size_t size = sizeof(step->entry[0]);
-    bool single = platform_guest_read(c->guest, gpa, step->entry, *count * size) != 0;
+    uint64_t left = end - page, count = left > WIDE_PAGES ? ENGINE_EVERYTHING : blocks->count;
 
-    for (unsigned i = 0; i < *count; i++) {
-        const struct nidus_hwpt_vtd_s1_invalidate *e = &step->entry[i];
-        int error = single ? platform_guest_read(c->guest, gpa + i * size, &step->entry[i], size) : 0;
+    for (; left != 0 && count < ENGINE_EVERYTHING; count++) {
+        unsigned am = left == 1 ? 0 : (unsigned)__builtin_ctzll(page | BIT(63 - (unsigned)__builtin_clzll(left)));
 
-        if (error == 0)
-            error = check_entry(e);
-        if (error != 0) {
-            *count = i;
-            return error;
-        }
-        step->range[i] = (struct engine_range){ .addr = e->addr, .npages = e->npages, .leaf = (e->flags & NIDUS_VTD_INV_LEAF) != 0 };
+        blocks->block[count] = place(BLOCK_ADDR, page) | place(BLOCK_IH, leaf) | am;
+        page += BIT(am);
+        left -= BIT(am);
     }
-    return 0;
+    blocks->count = count;
+}
+
+/*
+ * Makes blocks of the step's first *count entries.  Those that go on where another ends go with it: guests give up memory page by page, in
+ * order.  The first bad one ends that with its error; *count: those before it.
+ */
+static int make_blocks(struct invalidate_step *step, unsigned *count)
+{
+    uint64_t first = 0, last = 0, flags = 0; /* pages [first, last) of those that go together */
+    const struct nidus_hwpt_vtd_s1_invalidate *e = step->entry, *stop = e + *count;
+    struct engine_blocks *blocks = &step->blocks;
+    int error = 0;
+
+    blocks->count = 0;
+    for (; e != stop; e++) {
+        /* An address that is not on a page becomes one beyond all pages. */
+        uint64_t page = e->addr >> PAGE_SHIFT | e->addr << (64 - PAGE_SHIFT), end = page + e->npages;
+        uint64_t its_flags = e->flags | (uint64_t)e->reserved << 32;
+
+        if (page != last || its_flags != flags) {
+            add_blocks(blocks, first, last, flags);
+            first = last = page;
+            flags = its_flags;
+            if ((flags & ~(uint64_t)NIDUS_VTD_INV_LEAF) != 0) {
+                error = -NIDUS_EOPNOTSUPP;
+                break;
+            }
+        }
+        if (page < end && end <= ADDRESS_PAGES) {
+            last = end;
+        } else if (last == 0 && e->npages == UINT64_MAX) {
+            blocks->count = ENGINE_EVERYTHING;
+        } else {
+            error = -NIDUS_EINVAL;
+            break;
+        }
+    }
+    add_blocks(blocks, first, last, flags);
+    *count = (unsigned)(e - step->entry);
+    return error;
 }
 
 /* entry_num: entries that are good and whose invalidation has happened. */
@@ -253,13 +286,16 @@ static int invalidate(struct call *call)
     struct nidus_hwpt_invalidate *inv = &call->invalidate;
     struct iommu_context *c = call->context;
     uint32_t left = call->entries - inv->entry_num;
-    unsigned count = left < STEP_ENTRIES ? left : STEP_ENTRIES;
-    int bad = read_step(c, inv->data_uptr + inv->entry_num * sizeof(c->step->entry[0]), &count);
-    int error = count != 0 ? engine_invalidate(call->first, c->step->range, count) : 0;
+    unsigned wanted = left < STEP_ENTRIES ? left : STEP_ENTRIES;
+    unsigned count = read_entries(c, inv->data_uptr + inv->entry_num * sizeof(c->step->entry[0]), wanted);
+    int bad = make_blocks(c->step, &count);
+    int error = count != 0 ? engine_invalidate(call->first, &c->step->blocks) : 0;
 
     if (error != 0)
         return error;
     inv->entry_num += count;
+    if (bad == 0 && count != wanted)
+        return -NIDUS_EFAULT;
     return bad == 0 && inv->entry_num < call->entries ? CALL_MORE : bad;
 }
 

@@ -156,7 +156,7 @@ struct veventq {
 
 struct invalidate_step {
     struct nidus_hwpt_vtd_s1_invalidate entry[STEP_ENTRIES];
-    struct engine_range range[STEP_ENTRIES];
+    struct engine_blocks blocks;     /* what the entries come to */
 };
 
 /* Areas that a call maps or unmaps, in steps: which, in which tables, and how far it is. */

@@ -52,7 +52,6 @@
 #define QI_WAIT_PD       BIT(7)
 #define QI_WAIT_DATA     BITS(63, 32)
 #define QI_AM            BITS(5, 0)
-#define QI_IH            BIT(6)
 #define QI_ADDR          BITS(63, 12)
 
 static struct qi_descriptor descriptor(unsigned type, unsigned granularity, uint16_t did)
@@ -112,11 +111,11 @@ struct qi_descriptor qi_pasid_one(uint16_t did, uint32_t pasid)
     return d;
 }
 
-struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf)
+struct qi_descriptor qi_first_stage_block(uint16_t did, uint32_t pasid, uint64_t block)
 {
     struct qi_descriptor d = descriptor(QI_PIOTLB, PIOTLB_PAGES, did);
     d.word[0] |= place(QI_ANY_PASID, pasid);
-    d.word[1] = place(QI_AM, am) | (leaf ? QI_IH : 0) | (addr & QI_ADDR);
+    d.word[1] = block;
     return d;
 }
 
@@ -178,9 +177,10 @@ struct qi_descriptor qi_wait(uint64_t phys, uint32_t data)
 
 /* The queue ------------------------------------------------------------------------------------------ */
 
-#define SLOT_WORDS (sizeof(struct qi_descriptor) / sizeof(struct hw_word))
+#define SLOT_WORDS 4u           /* the upper two stay zero */
+#define RING_WORDS (QI_ENTRIES * SLOT_WORDS)
 #define RING_ORDER 3u
-_Static_assert(QI_ENTRIES * sizeof(struct qi_descriptor) == PAGE_SIZE << RING_ORDER, "IQA.QS");
+_Static_assert(RING_WORDS * sizeof(struct hw_word) == PAGE_SIZE << RING_ORDER, "IQA.QS");
 
 #define STATUS_DONE    0u
 #define STATUS_REPLACED 1u
@@ -223,38 +223,32 @@ bool qi_start(struct unit *u)
     return unit_command(u, GCMD_QIE, true, "to turn the invalidation queue on");
 }
 
-static struct hw_word *slot_words(struct unit *u, unsigned slot)
+static void put(struct hw_word *ring, unsigned slot, struct qi_descriptor d)
 {
-    return &u->qi.ring[slot % QI_ENTRIES * SLOT_WORDS];
+    struct hw_word *word = &ring[slot % QI_ENTRIES * SLOT_WORDS];
+    hw_store(&word[0], d.word[0]);
+    hw_store(&word[1], d.word[1]);
 }
 
-static void put(struct unit *u, unsigned slot, const struct qi_descriptor *d)
+static struct qi_descriptor get(const struct hw_word *ring, unsigned slot)
 {
-    for (unsigned i = 0; i < SLOT_WORDS; i++)
-        hw_store(&slot_words(u, slot)[i], d->word[i]);
+    const struct hw_word *word = &ring[slot % QI_ENTRIES * SLOT_WORDS];
+    return (struct qi_descriptor){ .word = { hw_load(&word[0]), hw_load(&word[1]) } };
 }
 
-static struct qi_descriptor get(struct unit *u, unsigned slot)
+static void append(struct qi *q, struct qi_descriptor d)
 {
-    struct qi_descriptor d;
-    for (unsigned i = 0; i < SLOT_WORDS; i++)
-        d.word[i] = hw_load(&slot_words(u, slot)[i]);
-    return d;
-}
-
-static void append(struct unit *u, struct qi_descriptor d)
-{
-    put(u, u->qi.tail, &d);
-    u->qi.tail = (u->qi.tail + 1) % QI_ENTRIES;
+    put(q->ring, q->tail, d);
+    q->tail = (q->tail + 1) % QI_ENTRIES;
 }
 
 /* Ends the request and has the unit perform it. */
-static void append_wait(struct unit *u)
+static inline void append_wait(struct unit *u)
 {
     struct qi_descriptor wait = qi_wait(u->qi.status_phys + STATUS_DONE * sizeof(uint32_t), ++u->qi.sequence);
     if (u->qi.drain && u->ecap & ECAP_PDS)
         wait.word[0] |= QI_WAIT_PD;
-    append(u, wait);
+    append(&u->qi, wait);
     unit_write64(u, REG_IQT, place(IQ_256_OFFSET, u->qi.tail));
 }
 
@@ -264,10 +258,9 @@ static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
     [8 ... 15] = "unknown reason",
 };
 
-static void put_nothing(struct unit *u, unsigned slot)
+static void put_nothing(const struct qi *q, unsigned slot)
 {
-    struct qi_descriptor nothing = qi_wait(u->qi.status_phys + STATUS_REPLACED * sizeof(uint32_t), 0);
-    put(u, slot, &nothing);
+    put(q->ring, slot, qi_wait(q->status_phys + STATUS_REPLACED * sizeof(uint32_t), 0));
 }
 
 /* The unit stands at a descriptor that it refuses: say which, and put one in its place that does nothing.  true: it is the wait at
@@ -275,11 +268,11 @@ static void put_nothing(struct unit *u, unsigned slot)
 static bool replace_refused(struct unit *u, uint64_t iqercd, bool say)
 {
     unsigned slot = (unsigned)field(unit_read64(u, REG_IQH), IQ_256_OFFSET) % QI_ENTRIES;
-    struct qi_descriptor d = get(u, slot);
+    struct qi_descriptor d = get(u->qi.ring, slot);
     if (say)
         unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot, (ull)d.word[0], (ull)d.word[1],
                  iqe_reasons[field(iqercd, IQERCD_IQEI)]);
-    put_nothing(u, slot);
+    put_nothing(&u->qi, slot);
     return (slot + 1) % QI_ENTRIES == u->qi.tail;
 }
 
@@ -292,26 +285,27 @@ static bool is_for_device(const struct qi_descriptor *d, uint16_t *source_id)
 }
 
 /*
- * A device did not answer: what it was asked goes out of the request, the last count descriptors before the wait.  A unit that does
- * not tell which device it was: all of them.  false: the request asks none.
+ * A device did not answer: what it was asked goes out of the request, which lies before the wait.  A unit that does not tell which
+ * device it was: all of them.  false: the request asks none.
  */
-static bool take_out(struct unit *u, unsigned count, uint16_t culprit)
+static bool take_out(struct unit *u, uint16_t culprit)
 {
     bool known = ats_device_lost(u, culprit), found = false;
-    for (unsigned slot = u->qi.tail + QI_ENTRIES - 1 - count; count; slot++, count--) {
-        struct qi_descriptor d = get(u, slot);
+    unsigned slot = u->qi.tail + QI_ENTRIES - 1 - u->qi.added;
+    for (unsigned left = u->qi.added; left; slot++, left--) {
+        struct qi_descriptor d = get(u->qi.ring, slot);
         uint16_t source_id;
         if (!is_for_device(&d, &source_id) || (known && source_id != culprit))
             continue;
         found = true;
         ats_device_lost(u, source_id);
-        put_nothing(u, slot);
+        put_nothing(&u->qi, slot);
     }
     return found;
 }
 
-/* 6.5.2.11: the queue stands still until its error is acknowledged.  true: the request, count descriptors, has to be made again. */
-static bool recover(struct unit *u, unsigned count)
+/* 6.5.2.11: the queue stands still until its error is acknowledged.  true: the request has to be made again. */
+static bool recover(struct unit *u)
 {
     uint32_t fsts = unit_read32(u, REG_FSTS);
     uint64_t status = fsts & (FSTS_IQE | FSTS_ICE | FSTS_ITE);
@@ -321,7 +315,7 @@ static bool recover(struct unit *u, unsigned count)
         return false;
     uint64_t iqercd = unit_read64(u, REG_IQERCD);
     uint16_t silent = (uint16_t)field(iqercd, IQERCD_ITESID);
-    bool harmless = status == FSTS_ITE && take_out(u, count, silent);
+    bool harmless = status == FSTS_ITE && take_out(u, silent);
     bool say = !harmless && !u->qi.error && fault_may_print(u); /* the request's first; a device may cause one of every request */
     bool wait_is_lost = status & FSTS_ITE; /* it was aborted */
     if (!harmless)
@@ -340,12 +334,13 @@ static bool recover(struct unit *u, unsigned count)
  * After a time-out nothing behind the oldest device-TLB invalidation is certain, and the wait was aborted (6.5.2.11): once the unit
  * has fetched all there is, the whole request follows itself in the ring.
  */
-static bool repeat(struct unit *u, unsigned count)
+static bool repeat(struct unit *u)
 {
     if (unit_read64(u, REG_IQH) != unit_read64(u, REG_IQT))
         return false;
-    for (unsigned slot = u->qi.tail + QI_ENTRIES - 1 - count; count; slot++, count--)
-        append(u, get(u, slot));
+    unsigned slot = u->qi.tail + QI_ENTRIES - 1 - u->qi.added;
+    for (unsigned left = u->qi.added; left; slot++, left--)
+        append(&u->qi, get(u->qi.ring, slot));
     append_wait(u);
     return true;
 }
@@ -353,20 +348,21 @@ static bool repeat(struct unit *u, unsigned count)
 /* PCI Express 6.0, 10.3.1: a device has a minute for an invalidation, and half of one more. */
 #define DEVICE_TIMEOUT_NS 90000000000ULL
 
-static void submit(struct unit *u)
+static bool is_done(const struct unit *u)
 {
-    struct qi *q = &u->qi;
-    unsigned count = q->added;
+    return platform_load32(&u->qi.status[STATUS_DONE]) == u->qi.sequence;
+}
+
+/* Waits for the request, and has the queue go on when something stops it. */
+static void await(struct unit *u)
+{
+    uint64_t deadline = platform_time_ns() + (u->qi.device_tlb ? DEVICE_TIMEOUT_NS : UNIT_TIMEOUT_NS);
     bool again = false;
-    append_wait(u);
-    uint64_t deadline = platform_time_ns() + (q->device_tlb ? DEVICE_TIMEOUT_NS : UNIT_TIMEOUT_NS);
-    q->added = 0;
-    q->first_stage = q->device_tlb = false;
-    while (again || platform_load32(&q->status[STATUS_DONE]) != q->sequence) {
-        again |= recover(u, count);
+    while (again || !is_done(u)) {
+        again |= recover(u);
         if (u->dead)
             return;
-        if (again && repeat(u, count))
+        if (again && repeat(u))
             again = false;
         if (platform_time_ns() > deadline) {
             unit_dead(u, UNIT_SILENT, "to invalidate its caches");
@@ -374,14 +370,24 @@ static void submit(struct unit *u)
         }
         platform_pause();
     }
-    recover(u, count);
+    recover(u);
+}
+
+/* Only what a device does is an error of a request whose wait was performed: where none was asked, done is done. */
+static void submit(struct unit *u)
+{
+    append_wait(u);
+    if (u->qi.device_tlb || !is_done(u))
+        await(u);
+    u->qi.added = 0;
+    u->qi.first_stage = u->qi.device_tlb = false;
 }
 
 static void add(struct unit *u, struct qi_descriptor d)
 {
-    if (u->qi.added == QI_ROOM)
+    if (!qi_room(&u->qi))
         submit(u);
-    append(u, d);
+    append(&u->qi, d);
     u->qi.added++;
 }
 
@@ -399,6 +405,29 @@ void qi_add(struct unit *u, struct qi_descriptor d)
     add(u, d);
     u->qi.first_stage |= type == QI_PIOTLB;
     u->qi.device_tlb |= type == QI_DEVICE || type == QI_DEVICE_PASID;
+}
+
+static void put_blocks(struct hw_word *word, uint64_t word0, const uint64_t *block, unsigned count)
+{
+    for (const uint64_t *end = block + count; block != end; block++, word += SLOT_WORDS) {
+        hw_store(&word[0], word0);
+        hw_store(&word[1], *block);
+    }
+}
+
+void qi_add_blocks(struct unit *u, uint16_t did, uint32_t pasid, const uint64_t *block, unsigned count)
+{
+    struct qi *q = &u->qi;
+    platform_require_lock(&u->lock);
+    if (u->dead)
+        return;
+    uint64_t word0 = qi_first_stage_block(did, pasid, 0).word[0];
+    unsigned before_end = QI_ENTRIES - q->tail < count ? QI_ENTRIES - q->tail : count;
+    put_blocks(&q->ring[q->tail * SLOT_WORDS], word0, block, before_end);
+    put_blocks(q->ring, word0, block + before_end, count - before_end);
+    q->tail = (q->tail + count) % QI_ENTRIES;
+    q->added += count;
+    q->first_stage = true;
 }
 
 int qi_finish(struct unit *u)

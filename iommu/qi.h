@@ -14,10 +14,10 @@
 
 struct unit;
 
-struct qi_descriptor {          /* IQA.DW=1: 256 bits */
-    uint64_t word[4];
+struct qi_descriptor {          /* the lower half of a slot: the upper one is reserved in every type that nidus uses */
+    uint64_t word[2];
 };
-_Static_assert(sizeof(struct qi_descriptor) == 32, "6.5.2");
+_Static_assert(sizeof(struct qi_descriptor) == 16, "6.5.2");
 
 struct qi_descriptor qi_context_global(void);
 struct qi_descriptor qi_context_device(uint16_t source_id);
@@ -29,8 +29,7 @@ struct qi_descriptor qi_iotlb_domain(uint16_t did);
 /* 2^am pages at addr, which is aligned to them.  Second-stage addresses; drops all that is nested under did. */
 struct qi_descriptor qi_iotlb_pages(uint16_t did, uint64_t addr, unsigned am);
 struct qi_descriptor qi_first_stage_all(uint16_t did, uint32_t pasid);
-/* leaf: IH, only leaf entries changed. */
-struct qi_descriptor qi_first_stage_pages(uint16_t did, uint32_t pasid, uint64_t addr, unsigned am, bool leaf);
+struct qi_descriptor qi_first_stage_block(uint16_t did, uint32_t pasid, uint64_t block); /* engine.h */
 
 /* Whom an invalidation of a device TLB goes to. */
 struct qi_device {
@@ -52,7 +51,7 @@ struct qi_descriptor qi_wait(uint64_t phys, uint32_t data);
 /* What follows begins when everything before it has finished. */
 struct qi_descriptor qi_fence(void);
 
-#define QI_ENTRIES 1024u        /* 8 pages */
+#define QI_ENTRIES 1024u        /* 8 pages: IQA.DW=1, 256 bits each */
 
 struct qi {
     struct hw_word *ring;
@@ -68,8 +67,12 @@ struct qi {
     uint32_t sequence;
 };
 
-/* How many descriptors fit into one submission. */
+/* How many descriptors fit into one submission; into what is left of this one. */
 #define QI_ROOM (QI_ENTRIES - 2u)
+static inline unsigned qi_room(const struct qi *q)
+{
+    return QI_ROOM - q->added;
+}
 
 /* Allocates ring and status.  false: no memory. */
 bool qi_alloc(struct unit *u);
@@ -78,6 +81,8 @@ bool qi_start(struct unit *u);
 
 /* Puts one descriptor into the ring; a full ring is submitted first. */
 void qi_add(struct unit *u, struct qi_descriptor descriptor);
+/* … and qi_first_stage_block for each of count blocks, for which there is room. */
+void qi_add_blocks(struct unit *u, uint16_t did, uint32_t pasid, const uint64_t *block, unsigned count);
 /* Submits what was added and waits until it has happened.  -EIO: the unit is dead, or refused a descriptor (said in the log). */
 int qi_finish(struct unit *u);
 /* The same; and page requests that the unit had by then are in the page request queue (7.7). */

@@ -39,6 +39,7 @@ struct unit {
     uint64_t *dids;             /* a bit for each domain id in use … */
     struct domain_id *ids;      /* … and for what */
     struct device *devices;     /* assigned ones */
+    bool device_tlbs;           /* the TLB of one of them was on */
     bool device_lost;           /* the device TLB of one of them did not answer, and it is not blocked yet */
     uint64_t faults, faults_unprinted;
     uint64_t fault_second;      /* in which fault_lines were printed */

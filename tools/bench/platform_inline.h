@@ -8,6 +8,17 @@
 static inline void *phys_to_virt(uint64_t phys) { return (void *)phys; }
 static inline uint64_t virt_to_phys(const void *virt) { return (uint64_t)virt; }
 
+#define platform_write64 kernel_write64
 #include "kernel/platform_inline.h"
+#undef platform_write64
+
+void bench_written(uint32_t offset);
+
+/* The unit performs what is in its queue at the write of the tail, as QEMU's does. */
+static inline void platform_write64(volatile void *registers, uint32_t offset, uint64_t value)
+{
+    kernel_write64(registers, offset, value);
+    bench_written(offset);
+}
 
 #endif

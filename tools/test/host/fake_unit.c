@@ -84,22 +84,22 @@ static void run_queue(void)
     bool unanswered = false;
     while (!fake.silent && !(fake_get32(REG_FSTS) & 0x50) && head != fake_get64(REG_IQT)) {
         struct qi_descriptor d;
-        const void *slot = host_phys((iqa & ~0xfffULL) + head);
+        const uint64_t *slot = host_phys((iqa & ~0xfffULL) + head);
         if (!slot)
             break;
         memcpy(&d, slot, sizeof d);
-        if (fake.refuses >= 0 && fake.refuses-- == 0) {
-            fake_set64(REG_IQERCD, 3);
+        if ((fake.refuses >= 0 && fake.refuses-- == 0) || slot[2] || slot[3]) {
+            fake_set64(REG_IQERCD, slot[2] || slot[3] ? 4 : 3);
             fake_set32(REG_FSTS, fake_get32(REG_FSTS) | 0x10);
             break;
         }
         if ((d.word[0] & 15) == 5 && unanswered) {
             fake.unanswered++;
             fake_set32(REG_FSTS, fake_get32(REG_FSTS) | 0x40);
-            head = fake.refetches ? head : (head + sizeof d) % size;
+            head = fake.refetches ? head : (head + FAKE_SLOT) % size;
             break;
         }
-        head = (head + sizeof d) % size;
+        head = (head + FAKE_SLOT) % size;
         fake.drains += (d.word[0] & 15) == 5 && d.word[0] & 128;
         if (is_unanswered(&d)) {
             unanswered = true;
@@ -135,7 +135,7 @@ static uint64_t read(void *context, uint32_t offset, unsigned bytes)
     (void)context;
     if (offset == REG_IQH && fake.lags && fake_get64(REG_IQH)) {
         fake.lags--;
-        return fake_get64(REG_IQH) - sizeof(struct qi_descriptor);
+        return fake_get64(REG_IQH) - FAKE_SLOT;
     }
     return bytes == 8 ? fake_get64(offset) : fake_get32(offset);
 }

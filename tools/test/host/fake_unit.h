@@ -13,6 +13,7 @@
 #define FAKE_FRO       0x220u
 #define FAKE_RECORDS   4u       /* there is room for so many; CAP.NFR says one */
 #define FAKE_LOG       4096
+#define FAKE_SLOT      32u      /* of the queue */
 
 struct fake_unit {
     struct host_registers registers;

@@ -32,7 +32,7 @@ static void require(bool condition, const char *what)
 
 void engine_recording_reset(void)
 {
-    free(engine.range);
+    free(engine.page);
     memset(attached, 0, sizeof(attached));
     memset(requesting, 0, sizeof(requesting));
     engine = (struct engine_recording){ .levels = 4, .unit = { .cap = 0x1234, .ecap = 0x5678, .nested = true } };
@@ -287,18 +287,34 @@ void engine_orphan(struct device *dev)
     dev->context = NULL;
 }
 
-int engine_invalidate(struct first_stage *f, const struct engine_range *range, unsigned count)
+static void record_page(uint64_t page)
+{
+    static size_t room;
+
+    if (engine.page == NULL)
+        room = 0;
+    if (engine.pages == room) {
+        room = room == 0 ? 1024 : 2 * room;
+        engine.page = realloc(engine.page, room * sizeof(*engine.page));
+        require(engine.page != NULL, "no memory");
+    }
+    engine.page[engine.pages++] = page;
+}
+
+int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
 {
     int error = record(ENGINE_INVALIDATE);
 
-    require(count >= 1 && count <= 512, "number of ranges");
+    require(blocks->count >= 1 && blocks->count <= ENGINE_EVERYTHING, "number of blocks");
     if (error != 0)
         return error;
-    engine.range = realloc(engine.range, (engine.ranges + count) * sizeof(*range));
-    require(engine.range != NULL, "no memory");
-    memcpy(engine.range + engine.ranges, range, count * sizeof(*range));
-    engine.ranges += count;
+    engine.blocks = *blocks;
     engine.invalidated = f;
+    if (blocks->count == ENGINE_EVERYTHING)
+        record_page(UINT64_MAX);
+    for (unsigned i = 0; i < blocks->count && blocks->count != ENGINE_EVERYTHING; i++)
+        for (uint64_t page = 0; page < BIT(blocks->block[i] & BLOCK_AM); page++)
+            record_page((blocks->block[i] & ~BLOCK_AM) + page * PAGE_SIZE);
     return 0;
 }
 

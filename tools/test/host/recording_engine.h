@@ -20,8 +20,9 @@ enum engine_damage { DAMAGE_NONE, DAMAGE_DONE, DAMAGE_BLOCKED, DAMAGE_BOTH };
 
 struct engine_recording {
     unsigned count[ENGINE_CALLS];
-    struct engine_range *range; /* of all invalidations */
-    unsigned ranges;
+    uint64_t *page;             /* of all invalidations: their addresses, with BLOCK_IH; EVERYTHING for everything */
+    unsigned pages;
+    struct engine_blocks blocks; /* of the last one */
     struct first_stage *invalidated; /* the last one */
     struct engine_page_answer answer[64]; /* to page requests, all of them … */
     const struct device *answered[64]; /* … of this device */

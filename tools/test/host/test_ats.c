@@ -12,6 +12,7 @@
 #include "iommu/registers.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/fake_unit.h"
+#include "tools/test/host/ranges.h"
 
 #define MB     0x100000ULL
 #define RW     (STAGE2_READ | STAGE2_WRITE)
@@ -352,19 +353,38 @@ static void test_first_stage_ranges(void **state)
 {
     (void)state;
     start_nested();
-    struct engine_range range = { 0x1000, 3, true };
-    assert_int_equal(engine_invalidate(&first, &range, 1), 0);
+    struct range range = { 0x1000, 3, true };
+    assert_int_equal(invalidate_ranges(&first, &range, 1), 0);
     assert_int_equal(fake.dones, 5);
-    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x1000, 0, true)), 0);
-    assert_int_equal(fake_found(qi_first_stage_pages(1, 0, 0x2000, 1, true)), 1);
+    assert_int_equal(fake_found(first_stage_pages(1, 0, 0x1000, 0, true)), 0);
+    assert_int_equal(fake_found(first_stage_pages(1, 0, 0x2000, 1, true)), 1);
     assert_int_equal(fake_found(qi_fence()), 2);
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0x1000, 0)), 3);
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0x2000, 1)), 4);
     fake_forget();
-    struct engine_range all = { 0, UINT64_MAX, false };
-    assert_int_equal(engine_invalidate(&first, &all, 1), 0);
+    struct range all = { 0, UINT64_MAX, false };
+    assert_int_equal(invalidate_ranges(&first, &all, 1), 0);
     assert_int_equal(fake_found(qi_first_stage_all(1, 0)), 0);
     assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), 2);
+}
+
+/* Pages of the device's TLB for which there is no room behind the IOTLB's, and the fence, are everything. */
+static void test_first_stage_ranges_that_do_not_fit(void **state)
+{
+    static struct range ranges[511];
+    (void)state;
+    start_nested();
+    for (unsigned i = 0; i < 511; i++)
+        ranges[i] = (struct range){ i * 0x10000ULL, 1, true };
+    fake_forget();
+    assert_int_equal(invalidate_ranges(&first, ranges, 510), 0);
+    assert_int_equal(fake.dones, 510 + 1 + 510);
+    assert_int_equal(fake.tail_writes, 1);
+    fake_forget();
+    assert_int_equal(invalidate_ranges(&first, ranges, 511), 0);
+    assert_int_equal(fake.dones, 511 + 1 + 1);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake_found(qi_device_tlb(to_dev, 0, QI_ALL)), 511 + 1);
 }
 
 /* What is nested on a second stage is kept by addresses that nidus does not know: all of it goes. */
@@ -599,19 +619,19 @@ static void test_unit_that_falls_silent_then(void **state)
 /* The largest request, and the ring's end within it. */
 static void test_time_out_of_a_full_ring(void **state)
 {
-    static struct engine_range ranges[500];
+    static struct range ranges[500];
     (void)state;
     start_nested();
     for (unsigned i = 0; i < 500; i++)
-        ranges[i] = (struct engine_range){ i * 0x10000ULL, 1, true };
+        ranges[i] = (struct range){ i * 0x10000ULL, 1, true };
     for (unsigned round = 0; round < 7; round++) {
         dev.tlb = (struct device_tlb){ .wanted = true, .on = true, .physical = DEVICE, .pending = 8 };
         fake.deaf[0] = DEVICE;
         fake.refetches = round % 2;
         fake_forget();
-        assert_int_equal(engine_invalidate(&first, ranges, 500), 0);
+        assert_int_equal(invalidate_ranges(&first, ranges, 500), 0);
         for (unsigned i = 0; i < 500; i++) { /* each was performed again */
-            if (times(qi_first_stage_pages(1, 0, i * 0x10000ULL, 0, true)) != 2)
+            if (times(first_stage_pages(1, 0, i * 0x10000ULL, 0, true)) != 2)
                 fail_msg("round %u, range %u", round, i);
         }
         assert_false(dev.unit->dead);
@@ -627,7 +647,7 @@ int main(void)
         T(test_sidp_overrides_satc), T(test_trust_says_what_is_given_up), T(test_trust_needs_a_port), T(test_unit_without_device_tlbs),
         T(test_device_without_ats), T(test_device_that_needs_ats), T(test_device_that_needs_ats_by_sidp), T(test_sidp_forbids_nested),
         T(test_sidp_forbids_snooping_walks), T(test_sidp_forbids_snooping_pages), T(test_order_of_on_and_off),
-        T(test_first_stage_ranges), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_second_stage_alone), T(test_unit_without_throttling),
+        T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again), T(test_unit_that_fetches_late),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
         T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),

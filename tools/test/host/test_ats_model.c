@@ -14,6 +14,7 @@
 #include "iommu/ats.h"
 #include "iommu/unit.h"
 #include "tools/test/host/platform.h"
+#include "tools/test/host/ranges.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4     0x1000ULL
@@ -143,7 +144,7 @@ static void look(uint16_t source_id, unsigned page, bool through_tlb)
 
 static void change_leaf(unsigned page)
 {
-    const struct engine_range range = { page * K4, 1, true };
+    const struct range range = { page * K4, 1, true };
     bool was = leaf[page] >= 0;
     changed = page;
     leaf[page] = (int)pick(PAGES + 16);
@@ -151,7 +152,7 @@ static void change_leaf(unsigned page)
         leaf[page] = -1;
     *guest_word(TABLES + 3 * K4 + page * 8) = leaf[page] < 0 ? 0 : (POOL + (unsigned)leaf[page] * K4) | 0x67;
     if (was)
-        assert_int_equal(engine_invalidate(&first, &range, 1), 0);
+        assert_int_equal(invalidate_ranges(&first, &range, 1), 0);
 }
 
 static void change_page(unsigned page)
@@ -203,14 +204,14 @@ static void test_nothing_stale_wild(void **state) { (void)state, nothing_stale(&
 static void silent(const struct model_freedom *freedom, uint64_t s, struct device *culprit, struct device *neighbour)
 {
     const struct model_request r = { .source_id = culprit->source_id, .access = MODEL_READ };
-    const struct engine_range all = { 0, UINT64_MAX, false };
+    const struct range all = { 0, UINT64_MAX, false };
     uint64_t word = 0;
     start("spr", freedom, s);
     for (unsigned i = 0; i < STEPS / 4; i++)
         step();
     leaf[0] = 0;
     *guest_word(TABLES + 3 * K4) = POOL | 0x67;
-    assert_int_equal(engine_invalidate(&first, &all, 1), 0);
+    assert_int_equal(invalidate_ranges(&first, &all, 1), 0);
     if (!mapped[0])
         change_page(0);
     look(culprit->source_id, 0, true);

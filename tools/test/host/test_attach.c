@@ -11,6 +11,7 @@
 #include "iommu/tables.h"
 #include "iommu/unit.h"
 #include "tools/test/host/fake_unit.h"
+#include "tools/test/host/ranges.h"
 
 #define MB     (1ULL << 20)
 #define RW     (STAGE2_READ | STAGE2_WRITE)
@@ -295,7 +296,7 @@ static void a_change_of_the_second_stage_is_one_invalidation(void **state)
 
 static void an_invalidation_names_each_pasid_of_the_table_once(void **state)
 {
-    struct engine_range range = { 0x5000, 1, true };
+    struct range range = { 0x5000, 1, true };
     (void)state;
     start();
     attach(&dev, 1, &first[0]);
@@ -303,11 +304,32 @@ static void an_invalidation_names_each_pasid_of_the_table_once(void **state)
     attach(&dev, 9, &first[0]);
     attach(&dev, 2, &first[1]);
     fake_forget();
-    assert_int_equal(engine_invalidate(&first[0], &range, 1), 0);
+    assert_int_equal(invalidate_ranges(&first[0], &range, 1), 0);
     assert_int_equal(fake.tail_writes, 1);
     assert_int_equal(fake.dones, 2);
-    assert_true(fake_found(qi_first_stage_pages(1, 1, 0x5000, 0, true)) >= 0);
-    assert_true(fake_found(qi_first_stage_pages(1, 9, 0x5000, 0, true)) >= 0);
+    assert_true(fake_found(first_stage_pages(1, 1, 0x5000, 0, true)) >= 0);
+    assert_true(fake_found(first_stage_pages(1, 9, 0x5000, 0, true)) >= 0);
+}
+
+/* A unit is asked once, for however many PASIDs that is. */
+static void pages_of_many_pasids_that_do_not_fit_are_everything(void **state)
+{
+    static struct range ranges[512];
+    (void)state;
+    start();
+    for (unsigned i = 0; i < 512; i++)
+        ranges[i] = (struct range){ i * 0x2000ULL, 1, true };
+    attach(&dev, 1, &first[0]);
+    attach(&dev, 2, &first[0]);
+    fake_forget();
+    assert_int_equal(invalidate_ranges(&first[0], ranges, 511), 0);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake.dones, 2 * 511);
+    fake_forget();
+    assert_int_equal(invalidate_ranges(&first[0], ranges, 512), 0);
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(fake.dones, 512 + 1);
+    assert_true((fake_found(qi_first_stage_all(1, 1)) >= 0) != (fake_found(qi_first_stage_all(1, 2)) >= 0));
 }
 
 /* 15 ids, two devices, of which the guest has one: 7. */
@@ -650,6 +672,7 @@ int main(void)
         TEST(tables_over_one_second_stage_share_its_domain_id),
         TEST(not_where_one_pasid_would_have_two_tables),
         TEST(a_change_of_the_second_stage_is_one_invalidation),
+        TEST(pages_of_many_pasids_that_do_not_fit_are_everything),
         TEST(an_invalidation_names_each_pasid_of_the_table_once),
         TEST(a_guest_has_its_share_of_the_domain_ids),
         TEST(second_stage_to_second_stage),

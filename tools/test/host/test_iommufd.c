@@ -2031,15 +2031,17 @@ static void invalidate_reaches_the_engine_in_order(void **state)
     (void)state;
     put_entry(0, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 5 * K4, .npages = 3 });
     put_entry(1, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 9 * K4, .npages = 1, .flags = NIDUS_VTD_INV_LEAF });
-    put_entry(2, (struct nidus_hwpt_vtd_s1_invalidate){ .npages = EVERYTHING });
-    expect_invalidate(invalidate_request(hwpt, 3), 0, 3);
+    expect_invalidate(invalidate_request(hwpt, 2), 0, 2);
     assert_int_equal(engine.count[ENGINE_INVALIDATE], 1);
-    assert_int_equal(engine.ranges, 3);
-    assert_int_equal(engine.range[0].addr, 5 * K4);
-    assert_int_equal(engine.range[0].npages, 3);
-    assert_false(engine.range[0].leaf);
-    assert_true(engine.range[1].leaf);
-    assert_int_equal(engine.range[2].npages, EVERYTHING);
+    assert_int_equal(engine.pages, 4);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(engine.page[i], (5 + i) * K4);
+    assert_int_equal(engine.page[3], 9 * K4 | BLOCK_IH);
+    put_entry(1, (struct nidus_hwpt_vtd_s1_invalidate){ .npages = EVERYTHING });
+    expect_invalidate(invalidate_request(hwpt, 2), 0, 2);
+    assert_int_equal(engine.count[ENGINE_INVALIDATE], 2);
+    assert_int_equal(engine.pages, 5);
+    assert_int_equal(engine.page[4], EVERYTHING);
     assert_ptr_equal(engine.invalidated, &((struct nested *)object_get(context, hwpt, OBJECT_NESTED))->first);
 }
 
@@ -2108,6 +2110,10 @@ static void a_bad_entry_stops_after_those_before_it(void **state)
         { { .addr = K4, .npages = 1, .flags = UINT32_MAX },           -NIDUS_EOPNOTSUPP },
         { { .addr = K4, .npages = 1, .reserved = 1 },                 -NIDUS_EOPNOTSUPP },
         { { .addr = K4 + 1, .npages = 1 },                            -NIDUS_EINVAL },
+        { { .addr = UINT64_MAX, .npages = 1 },                        -NIDUS_EINVAL },
+        { { .addr = 2048, .npages = 1ULL << 63 },                     -NIDUS_EINVAL },
+        { { .addr = 1, .npages = 0xfff0000000000001 },                -NIDUS_EINVAL },
+        { { .addr = 1, .npages = EVERYTHING },                        -NIDUS_EINVAL },
         { { .addr = K4, .npages = EVERYTHING },                       -NIDUS_EINVAL },
     };
 
@@ -2116,14 +2122,118 @@ static void a_bad_entry_stops_after_those_before_it(void **state)
         uint32_t hwpt = invalidated_hwpt();
 
         for (unsigned position = 0; position < 4; position++) {
-            unsigned before = engine.ranges;
+            unsigned before = engine.pages;
 
             put_good_entries(4);
             put_entry(position, rows[i].entry);
             expect_invalidate(invalidate_request(hwpt, 4), rows[i].error, position);
-            assert_int_equal(engine.ranges - before, position);
+            assert_int_equal(engine.pages - before, position);
         }
     }
+}
+
+static void expect_blocks(uint32_t hwpt, unsigned entries, const uint64_t *expected, unsigned count)
+{
+    expect_invalidate(invalidate_request(hwpt, entries), 0, entries);
+    assert_int_equal(engine.blocks.count, count);
+    assert_memory_equal(engine.blocks.block, expected, count * sizeof(*expected));
+}
+
+/* Guests give up memory page by page, in order. */
+static void entries_that_follow_each_other_go_as_one(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt();
+    struct nidus_hwpt_vtd_s1_invalidate e = { .npages = 1, .flags = NIDUS_VTD_INV_LEAF };
+
+    (void)state;
+    for (unsigned i = 0; i < 512; i++) {
+        e.addr = (512 + i) * K4;
+        put_entry(i, e);
+    }
+    expect_blocks(hwpt, 512, (const uint64_t[]){ 512 * K4 | BLOCK_IH | 9 }, 1);
+    e = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (512 + 256) * K4, .npages = 1 };
+    put_entry(256, e);                                  /* one that says more is no part of it */
+    expect_blocks(hwpt, 258, (const uint64_t[]){ 512 * K4 | BLOCK_IH | 8, 768 * K4, 769 * K4 | BLOCK_IH }, 3);
+    e = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 513 * K4, .npages = 2, .flags = NIDUS_VTD_INV_LEAF };
+    put_entry(1, e);                                    /* nor one that begins elsewhere than where another ends */
+    expect_blocks(hwpt, 4, (const uint64_t[]){ 512 * K4 | BLOCK_IH | 1, 514 * K4 | BLOCK_IH, 514 * K4 | BLOCK_IH | 1 }, 3);
+    e.npages = 1 << 18;
+    put_entry(1, e);
+    e.addr += e.npages * K4;
+    put_entry(2, e);
+    expect_invalidate(invalidate_request(hwpt, 3), 0, 3); /* together wide enough for everything */
+    assert_int_equal(engine.blocks.count, ENGINE_EVERYTHING);
+}
+
+/* Blocks are as large as they are aligned to and as there is room for: the fewest that are the range. */
+static void ranges_are_cut_into_aligned_blocks(void **state)
+{
+    const struct {
+        uint64_t addr, npages;
+        unsigned blocks;        /* 0: everything */
+    } rows[] = {
+        { 5 * K4, 1, 1 },
+        { 512 * K4, 512, 1 },
+        { 0, 1 << 18, 1 },
+        { 1ULL << 30, 1 << 18, 1 },
+        { K4, 7, 3 },                   /* 1 + 2 + 4 */
+        { 0, 7, 3 },                    /* 4 + 2 + 1 */
+        { K4, 1 << 18, 19 },            /* 1 + 2 + … + 2^17, and the page at the end */
+        { -K4, 1, 1 },
+        { 0xffff800000000000, 512, 1 },
+        { 1ULL << 30, (1 << 18) + 1, 0 }, /* wider costs less as everything */
+    };
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t next = rows[i].addr;
+
+        put_entry(0, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = next, .npages = rows[i].npages });
+        expect_invalidate(invalidate_request(hwpt, 1), 0, 1);
+        assert_int_equal(engine.blocks.count, rows[i].blocks != 0 ? rows[i].blocks : ENGINE_EVERYTHING);
+        for (unsigned n = 0; n < rows[i].blocks; n++) {
+            uint64_t block = engine.blocks.block[n], size = K4 << (block & 63);
+
+            assert_int_equal(block & ~63ULL, next);
+            assert_int_equal(next % size, 0);
+            next += size;
+        }
+        assert_true(rows[i].blocks == 0 || next == rows[i].addr + rows[i].npages * K4);
+    }
+}
+
+/* … and when there are more than go with one submission, everything goes. */
+static void too_many_blocks_are_everything(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    for (unsigned i = 0; i < 512; i++)
+        put_entry(i, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (16 * i + 1) * K4, .npages = i < 510 ? 3 : 1 });
+    expect_invalidate(invalidate_request(hwpt, 512), 0, 512);
+    assert_int_equal(engine.blocks.count, 2 * 510 + 2);
+    put_entry(510, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (16 * 510 + 1) * K4, .npages = 3 });
+    expect_invalidate(invalidate_request(hwpt, 512), 0, 512);
+    assert_int_equal(engine.blocks.count, ENGINE_EVERYTHING);
+    put_good_entries(512);
+    expect_invalidate(invalidate_request(hwpt, 512), 0, 512); /* the next request begins anew */
+    assert_int_equal(engine.blocks.count, 1);
+}
+
+/* Addresses do not begin anew behind the last one. */
+static void the_last_page_and_the_first_do_not_follow_each_other(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    put_entry(0, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = -K4, .npages = 1 });
+    put_entry(1, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 0, .npages = 1 });
+    expect_blocks(hwpt, 2, (const uint64_t[]){ -K4, 0 }, 2);
+    put_entry(1, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 0, .npages = EVERYTHING });
+    put_entry(2, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = K4, .npages = 0 });
+    expect_invalidate(invalidate_request(hwpt, 3), -NIDUS_EINVAL, 2);
+    assert_int_equal(engine.blocks.count, ENGINE_EVERYTHING);
 }
 
 static void nidus_refuses_no_pages_and_ranges_that_wrap(void **state)
@@ -2162,8 +2272,8 @@ static void entries_that_end_outside_ram_are_efault_after_those_inside(void **st
         platform_guest_write(guest, inv.data_uptr + i * 24, &e, 24);
     }
     expect_invalidate(inv, -NIDUS_EFAULT, 5);
-    assert_int_equal(engine.ranges, 5);
-    assert_int_equal(engine.range[4].addr, 4 * K4);
+    assert_int_equal(engine.pages, 5);
+    assert_int_equal(engine.page[4], 4 * K4);
 }
 
 static void entries_are_taken_in_steps_and_a_unit_that_fails_stops_them(void **state)
@@ -2175,9 +2285,9 @@ static void entries_are_taken_in_steps_and_a_unit_that_fails_stops_them(void **s
     expect_invalidate(inv, 0, 1300);
     assert_int_equal(engine.count[ENGINE_INVALIDATE], 3);
     assert_int_equal(steps, 3);
-    assert_int_equal(engine.ranges, 1300);
+    assert_int_equal(engine.pages, 1300);
     for (unsigned i = 0; i < 1300; i++)
-        assert_int_equal(engine.range[i].addr, i * K4);
+        assert_int_equal(engine.page[i], i * K4);
     engine_fail(ENGINE_INVALIDATE, 2, -NIDUS_EIO, DAMAGE_NONE);
     expect_invalidate(inv, -NIDUS_EIO, 512);
     put_entry(1024, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 1 });
@@ -3280,6 +3390,8 @@ int main(void)
         TEST(no_entries_probe_the_type),
         TEST(invalidate_checks_in_linuxs_order_and_always_writes_entry_num),
         TEST(a_bad_entry_stops_after_those_before_it),
+        TEST(entries_that_follow_each_other_go_as_one), TEST(ranges_are_cut_into_aligned_blocks), TEST(too_many_blocks_are_everything),
+        TEST(the_last_page_and_the_first_do_not_follow_each_other),
         TEST(nidus_refuses_no_pages_and_ranges_that_wrap),
         TEST(entries_that_end_outside_ram_are_efault_after_those_inside),
         TEST(entries_are_taken_in_steps_and_a_unit_that_fails_stops_them),

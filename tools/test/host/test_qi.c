@@ -10,6 +10,7 @@
 #include "iommu/registers.h"
 #include "iommu/unit.h"
 #include "tools/test/host/fake_unit.h"
+#include "tools/test/host/ranges.h"
 
 void engine_fault_sink(struct device *dev, const struct nidus_fault *fault) { (void)dev, (void)fault; }
 void engine_fault_lost(struct device *dev) { (void)dev; }
@@ -38,8 +39,6 @@ static void is(struct qi_descriptor d, uint64_t word0, uint64_t word1)
 {
     assert_int_equal(d.word[0], word0);
     assert_int_equal(d.word[1], word1);
-    assert_int_equal(d.word[2], 0);
-    assert_int_equal(d.word[3], 0);
 }
 
 static void test_layouts(void **state)
@@ -53,8 +52,8 @@ static void test_layouts(void **state)
     is(qi_interrupts_global(), 4, 0);
     is(qi_wait(0x12345678, 0x9abcdef0), 5 | 1 << 5 | 0x9abcdef0ULL << 32, 0x12345678);
     is(qi_first_stage_all(0x1234, 0xfedcb), 6 | 2 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0);
-    is(qi_first_stage_pages(0x1234, 0xfedcb, 0x7000, 0, false), 6 | 3 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0x7000);
-    is(qi_first_stage_pages(0x1234, 0, 0x40000000, 18, true), 6 | 3 << 4 | 0x1234ULL << 16, 0x40000000 | 1 << 6 | 18);
+    is(first_stage_pages(0x1234, 0xfedcb, 0x7000, 0, false), 6 | 3 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, 0x7000);
+    is(first_stage_pages(0x1234, 0, 0x40000000, 18, true), 6 | 3 << 4 | 0x1234ULL << 16, 0x40000000 | 1 << 6 | 18);
     is(qi_pasid_domain(0x1234), 7 | 0x1234ULL << 16, 0);
     is(qi_pasid_global(), 7 | 3 << 4, 0);
     is(qi_interrupt_entry(0xabcd), 4 | 1 << 4 | 0xabcdULL << 32, 0);
@@ -138,7 +137,8 @@ static void test_fence_at_the_end_of_the_ring(void **state)
 static void test_fields_do_not_spill(void **state)
 {
     (void)state;
-    is(qi_first_stage_pages(1, 0xfff00000, 0x1fff, 0x40, false), 6 | 3 << 4 | 1 << 16, 0x1000);
+    is(qi_first_stage_all(1, 0xfff00000), 6 | 2 << 4 | 1 << 16, 0);
+    is(qi_iotlb_pages(1, 0x1fff, 0x40), 2 | 3 << 4 | 3 << 6 | 1 << 16, 0x1000);
 }
 
 static void test_one_submission_one_tail_write(void **state)
@@ -203,7 +203,7 @@ static void test_unexpected_completion(void **state)
     for (unsigned i = 0; i < 100; i++) {
         fake_set64(REG_IQERCD, 0x5678ULL << 48);
         fake_set32(REG_FSTS, 0x20);
-        qi_add(u, qi_iotlb_domain(1));
+        qi_add(u, qi_device_tlb((struct qi_device){ .source_id = 0x20 }, 0, QI_ALL));
         assert_int_equal(qi_finish(u), -NIDUS_EIO);
         assert_int_equal(fake_get32(REG_FSTS), 0);
     }
@@ -211,6 +211,59 @@ static void test_unexpected_completion(void **state)
     assert_int_equal(host_log_lines(), 20);
     qi_add(u, qi_iotlb_domain(2));
     assert_int_equal(qi_finish(u), 0);
+}
+
+/* … and one that asks no device has nothing to do with it: who reads the faults finds it. */
+static void test_completion_between_requests(void **state)
+{
+    (void)state;
+    fake_set32(REG_FSTS, 0x20);
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake_get32(REG_FSTS), 0x20);
+    platform_unlock(&u->lock);
+    iommu_poll();
+    platform_lock(&u->lock);
+    assert_int_equal(fake_get32(REG_FSTS), 0);
+    assert_int_equal(host_log_lines(), 1);
+    assert_true(host_log_has("a device answered an invalidation that it was not asked for"));
+}
+
+/* Blocks go as they are, one submission for all of them, wherever the ring's end falls. */
+static void test_blocks(void **state)
+{
+    static uint64_t block[QI_ROOM];
+    const struct qi_device d = { .source_id = 0x20 };
+    (void)state;
+    for (unsigned i = 0; i < QI_ROOM; i++)
+        block[i] = i * 0x10000ULL | i % 10 | i % 2 << 6;
+    for (unsigned before = 0; before < 4; before++) {
+        unsigned count = QI_ROOM - before;
+        fake_forget();
+        assert_int_equal(qi_room(&u->qi), QI_ROOM);
+        for (unsigned i = 0; i < before; i++)
+            qi_add(u, qi_iotlb_domain(7));
+        assert_int_equal(qi_room(&u->qi), count);
+        qi_add_blocks(u, 0x1234, 0xfedcb, block, count);
+        assert_int_equal(qi_room(&u->qi), 0);
+        assert_int_equal(fake.tail_writes, 0);
+        assert_int_equal(qi_finish(u), 0);
+        assert_int_equal(fake.tail_writes, 1);
+        assert_int_equal(fake.dones, QI_ROOM);
+        for (unsigned i = 0; i < count; i++)
+            is(fake.done[before + i], 6 | 3 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, block[i]);
+    }
+    fake_forget();
+    qi_add_blocks(u, 1, 0, block, 2); /* type 6 as any other: the fence comes behind them */
+    qi_add(u, qi_device_tlb(d, 0, QI_ALL));
+    assert_int_equal(qi_finish(u), 0);
+    assert_int_equal(fake_found(qi_fence()), 2);
+    assert_int_equal(fake_found(qi_device_tlb(d, 0, QI_ALL)), 3);
+    fake_forget();
+    u->dead = true;
+    qi_add_blocks(u, 1, 1, block, 1);
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_int_equal(fake.dones, 0);
 }
 
 /* Several errors of one request are one line. */
@@ -291,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_descriptor, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_timed_out_device_tlb, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_unexpected_completion, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_completion_between_requests, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_blocks, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_first_error_is_said, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_unit_that_vanished, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_silent_unit, setup, fake_units_free),

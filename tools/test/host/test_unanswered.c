@@ -17,6 +17,7 @@
 #include "iommu/unit.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/fake_unit.h"
+#include "tools/test/host/ranges.h"
 
 #define MB 0x100000ULL
 #define GB 0x40000000ULL
@@ -198,7 +199,7 @@ static void test_map_in_caching_mode(void **state)
 
 static void test_invalidate(void **state)
 {
-    const struct engine_range page = { 0x1000, 1, true };
+    const struct range page = { 0x1000, 1, true };
     (void)state;
     start();
     assert_true(assign(&dev, DEVICE));
@@ -206,8 +207,8 @@ static void test_invalidate(void **state)
     make_first(&first, MB);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), 0);
     fake.silent = true;
-    assert_int_equal(engine_invalidate(&first, &page, 1), -NIDUS_EIO);
-    assert_int_equal(engine_invalidate(&first, &page, 1), -NIDUS_EIO);
+    assert_int_equal(invalidate_ranges(&first, &page, 1), -NIDUS_EIO);
+    assert_int_equal(invalidate_ranges(&first, &page, 1), -NIDUS_EIO);
     assert_int_equal(host_log_lines(), 1);
 }
 
