@@ -291,9 +291,14 @@ static void abandon(struct guest *g)
     *g = (struct guest){ 0 };
 }
 
+static uint64_t quota(const struct boot_guest *config)
+{
+    return 512 + config->memory / PAGE_SIZE / 16;
+}
+
 static bool create(struct guest *g, const struct boot_guest *config)
 {
-    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = 512 + config->memory / PAGE_SIZE / 16, .bar_top = HOLE_START,
+    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = quota(config), .bar_top = HOLE_START,
                          .gpr = { [VCPU_RDI] = INFO_GPA } };
     memcpy(g->name, config->name, sizeof(g->name) - 1);
     if (!take_memory(g, config->memory)) {
@@ -432,7 +437,9 @@ bool guest_reclaim(struct guest *g)
         return false;
     bool more = give_back(g, RECLAIM_STEP);
     if (!more)
-        log_line("guest %s: its %llu MiB are scrubbed and free", g->name, (unsigned long long)(g->config->memory / MIB));
+        log_line("guest %s: its %llu MiB are scrubbed and free; of %llu pages for tables and objects %llu are missing", g->name,
+                 (unsigned long long)(g->config->memory / MIB), (unsigned long long)quota(g->config),
+                 (unsigned long long)(quota(g->config) - g->pages_left));
     return more;
 }
 

@@ -11,6 +11,7 @@
  *   no-iommu          there are no devices, and that is right
  *   no-nested         a device without nested translation
  *   bad-payloads      hypercalls with every kind of bad payload
+ *   again             the steps once more, and so on until one fails; each round ends with a summary
  *   storm             faults for 2 s, and the longest invalidation that a call may ask for
  *   events            faults of nidus-dma as events that one can wait for
  *   paging            pages that nidus-dma asks for (PRI) come when it asks
@@ -39,6 +40,7 @@ struct plan {
     bool busy;
     enum busy_end busy_end;
     bool no_devices;
+    bool again;
 };
 
 static const struct {
@@ -85,6 +87,8 @@ static bool parse_word(struct plan *p, const char *word)
     }
     if (strcmp(word, "no-iommu") == 0)
         return p->no_devices = true;
+    if (strcmp(word, "again") == 0)
+        return p->again = true;
     return parse_scenario(p, word);
 }
 
@@ -143,6 +147,8 @@ int main(void)
         scenario_busy(&rig, plan.busy_end);
     if (plan.scenario)
         plan.scenario(&rig);
-    run_steps(&rig, &plan);
+    do
+        run_steps(&rig, &plan);
+    while (plan.again && check_summary() == 0);
     return check_summary();
 }

@@ -719,7 +719,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(recent, 0, sizeof recent);
     deaf = false;
     chance = (uint32_t)below(0x10000);
-    machine_start(chance, 1 + (unsigned)below(3), below(2));
+    machine_start(chance, 1 + (unsigned)below(3), below(2), 0);
     machine_pause = host_pause_hook;
     host_pause_hook = paused;
     for (unsigned i = 0; left && i < OPERATIONS; i++)

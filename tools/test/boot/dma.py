@@ -49,7 +49,7 @@ def busy(name, how, end, **more):
 
 SHARED = "[shared ring]\nsize = 64K\n[shared back]\nsize = 4K\n"
 STOPPED = r"; DMA of its devices is stopped and blocked$"
-SCRUBBED = r"guest a: its 64 MiB are scrubbed and free$"
+SCRUBBED = r"guest a: its 64 MiB are scrubbed and free; of 1536 pages for tables and objects 0 are missing$"
 
 SCENARIOS = [
     Scenario("demo", conf=default_conf(), forbid=NO_FAILURE, expect=[r"nidus: 2 guests ended, 0 failed"],

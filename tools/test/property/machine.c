@@ -298,7 +298,7 @@ static void paused(void)
         dma_within_call();
 }
 
-void machine_start(uint64_t seed, unsigned units, bool ats)
+void machine_start(uint64_t seed, unsigned units, bool ats, unsigned guests)
 {
     const void *table;
     uint32_t length;
@@ -318,7 +318,7 @@ void machine_start(uint64_t seed, unsigned units, bool ats)
     struct model_freedom freedom = choose_freedom();
     model_set_freedom(m.model, &freedom);
     note("machine of %llu units, erratum 772415 %llu", m.units, m.errata);
-    m.guests = m.crowded ? 2 : m.family ? 1 : 1 + (unsigned)below(GUESTS);
+    m.guests = guests ? guests : m.crowded ? 2 : m.family ? 1 : 1 + (unsigned)below(GUESTS);
     for (unsigned i = 0; i < m.guests; i++)
         guest_memory(&m.guest[i], i);
     choose_devices(ats);

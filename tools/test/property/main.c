@@ -281,7 +281,7 @@ static void episode(uint64_t number, uint64_t steps)
     option.episode = number;
     step = 0;
     begin_choices(number, UINT64_MAX);
-    machine_start(mix(option.seed * 31 + number), option.units, true);
+    machine_start(mix(option.seed * 31 + number), option.units, true, 0);
     furnish();
     for (; step < steps; step++) {
         done += !attempting;

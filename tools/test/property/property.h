@@ -196,8 +196,8 @@ void require_no_violation(void);
 
 /* machine.c -------------------------------------------------------------------------------------------- */
 
-/* ats: some devices have a TLB of their own, and may use it. */
-void machine_start(uint64_t seed, unsigned units, bool ats);
+/* units, guests: so many, 0: any number.  ats: some devices have a TLB of their own, and may use it. */
+void machine_start(uint64_t seed, unsigned units, bool ats, unsigned guests);
 void machine_stop(void);
 /* The device's TLB answers no invalidation any more: nidus shuts it out at the next one. */
 void device_falls_silent(struct device_ *d);
