@@ -10,14 +10,17 @@
 #define K4 0x1000ULL
 #define M2 0x200000ULL
 
-/* The playground: payloads, arrays, first-stage tables, and the rest. */
+/* The playground: payloads; arrays; a long array for HWPT_INVALIDATE; first-stage tables; and the rest. */
 #define PAYLOADS     0x0ULL
 #define ARRAYS       0x10000ULL
-#define ARRAY_BYTES  0x20000ULL
+#define LONG_ARRAY   0x20000ULL
+#define LONG_ENTRIES 2048u
 #define TABLES       0x40000ULL
 #define TOPS         4u
 #define LEVELS       5u         /* tables of level 1 to 5, each TOPS times */
 
+#define MOST_IDS     511u
+#define SWEEP_EVERY  4096u      /* calls, on the average: else it would soon have all objects that it may have */
 #define MOST_PAYLOAD 64u
 #define MOST_WRITTEN 16u        /* elements of an array; behind them is what lies there */
 
@@ -294,11 +297,29 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
+/* Calls and devices leave some of it as it is. */
+static void write_long_array(struct hostile *h)
+{
+    for (unsigned i = 0; i < LONG_ENTRIES; i++) {
+        struct nidus_hwpt_vtd_s1_invalidate entry = { .addr = 2 * i * K4, .npages = 1 + i % 3 };
+
+        port_write(h, h->low + LONG_ARRAY + i * sizeof entry, &entry, sizeof entry);
+    }
+}
+
 static const struct row *some_row(struct hostile *h)
 {
     unsigned sum = 0;
     const struct row *r;
 
+    if (below(SWEEP_EVERY) == 0) {
+        h->sweep = MOST_IDS;
+        write_long_array(h);
+    }
+    for (r = rows; h->sweep && r->number != NIDUS_CALL_DESTROY; r++)
+        ;
+    if (h->sweep)
+        return r;
     for (r = rows; r < rows + ROWS; r++)
         sum += r->weight;
     do {
@@ -316,7 +337,7 @@ static uint64_t some_value(struct hostile *h, const struct field *f, uint64_t be
     case VALUE: return f->arg;
     case BITS: return (any(h) & f->arg & 0xffff) | f->arg >> 16;
     case BELOW: return below(f->arg);
-    case ID: return some_id(h, (enum hostile_kind)f->arg);
+    case ID: return h->sweep ? h->sweep-- : some_id(h, (enum hostile_kind)f->arg);
     case LOW: return h->low;
     case ALL: return h->end - h->low;
     case IOVA: return hostile_iova(h);
@@ -389,10 +410,12 @@ static void write_inside(struct hostile *h, uint64_t gpa, const void *from, uint
 static void write_array(struct hostile *h, const struct row *r)
 {
     h->count = some_count(h);
-    h->array = some_place(h, ARRAYS, ARRAY_BYTES / 2);
-    if (!r->elements)
+    h->array = some_place(h, ARRAYS, LONG_ARRAY - ARRAYS);
+    if (r->elements == &invalidations && h->count > MOST_WRITTEN) {
+        h->array = h->low + LONG_ARRAY + below(8) * r->elements->bytes;
         return;
-    for (unsigned i = 0; i < MOST_WRITTEN && (i < h->count || i == 0) && r->elements != &buffer; i++) {
+    }
+    for (unsigned i = 0; r->elements && r->elements != &buffer && i < MOST_WRITTEN && (i < h->count || i == 0); i++) {
         uint8_t element[32] = { 0 };
 
         fill(h, element, r->elements->field, sizeof r->elements->field / sizeof *r->elements->field);
@@ -575,14 +598,10 @@ bool hostile_call(struct hostile *h, uint64_t *number, int64_t *result)
 void hostile_start(struct hostile *h, uint32_t default_ioas)
 {
     memset(h->ids, 0, sizeof h->ids);
-    h->cookie = 0;
+    h->cookie = h->sweep = 0;
     h->areas = 0;
     for (unsigned i = 0; i < HOSTILE_RECENT; i++)
         map(h, h->low + i * K4, K4);
     hostile_knows(h, IOAS, default_ioas);
-    for (uint64_t at = 0; at + sizeof(struct nidus_hwpt_vtd_s1_invalidate) <= ARRAY_BYTES; at += sizeof(struct nidus_hwpt_vtd_s1_invalidate)) {
-        struct nidus_hwpt_vtd_s1_invalidate entry = { .addr = at * K4, .npages = 1 };
-
-        port_write(h, h->low + ARRAYS + at, &entry, sizeof entry);
-    }
+    write_long_array(h);
 }

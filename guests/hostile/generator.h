@@ -29,6 +29,7 @@ struct hostile {
     uint64_t count;             /* … and how many of it there are */
     uint32_t id[KINDS][HOSTILE_KNOWN]; /* those that nidus gave of late, also when they are gone again */
     unsigned ids[KINDS];
+    uint32_t sweep;             /* ids that it tries to destroy one after the other, before it goes on */
     uint32_t cookie;            /* of page requests */
     struct hostile_area {
         uint64_t iova, length;

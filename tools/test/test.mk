@@ -43,7 +43,7 @@ $(HOST_DIR)/abi-check: tools/test/abi/generate kernel/abi/errno.h kernel/abi/iom
 	$(Q)tools/test/abi/generate kernel/abi/errno.h kernel/abi/iommufd.h >$@.c
 	$(Q)$(CC) -std=gnu17 -Wall -Wextra -Werror -I. -isystem $(B)/linux/include -o $@ $@.c
 
-CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN)) $(B)/host/property $(B)/host/conformance
+CHECK_BIN := $(call wanted,coverage,$(COV_BIN)) $(call wanted,property,$(PROPERTY_BIN)) $(call wanted,hostile,$(HOSTILE_BIN)) $(B)/host/property $(B)/host/conformance
 
 TEST = B=$(B) NIDUS_HOST_TESTS="$(HOST_TESTS)" NIDUS_COVERAGE_TESTS="$(COV_TESTS)" $(PROPERTY_FOR_BUGS) tools/test/test $(if $T,-k $T)
 
@@ -52,14 +52,14 @@ test-abi: $(HOST_DIR)/abi-check
 	$(Q)$(TEST) abi
 
 test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
-	$(Q)$(TEST) host coverage property bugs dmar conformance
-test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host coverage property hostile bugs dmar conformance
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
 	$(Q)$(TEST) boot mutants threeway conformance-qemu
 
-test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(IMAGE_GUESTS) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
-	$(Q)$(TEST) host coverage property bugs dmar conformance abi qemu boot mutants threeway conformance-qemu
+test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64
+	$(Q)$(TEST) host coverage property hostile bugs dmar conformance abi qemu boot mutants threeway conformance-qemu
 
 # The long runs: hours.
 .PHONY: overnight
-overnight: $(PROPERTY_BIN) $(NIDUS_EFI) $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64
+overnight: $(PROPERTY_BIN) $(HOSTILE_BIN) $(NIDUS_EFI) $(GUEST_IMAGES) $(B)/qemu/qemu-system-x86_64
 	$(Q)B=$(B) tools/test/overnight

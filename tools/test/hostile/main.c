@@ -386,7 +386,7 @@ static void machine_lives(uint64_t calls)
         struct hostile *h = &hostile[below(HOSTILES)];
 
         one_call(h);
-        if (one_in(4))
+        if (one_in(2))
             surroundings(h);
         if (cut_short || one_in(GUEST_LIFE)) {
             host_fail_allocation(0);
