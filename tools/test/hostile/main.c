@@ -8,7 +8,7 @@
  *   - a call gives 0 or an errno that it may give, and nidus does nothing against the specification (the model's violations);
  *   - no DMA reaches memory that is not its guest's;
  *   - the peaceful guest's device reads and writes what it should, at any time;
- *   - a guest that ended and came back has as much memory in use as when it first came, and at a machine's end nothing is left.
+ *   - a guest that ended and came back has as much memory in use as when it first came, and can attach a device; at a machine's end nothing is left.
  *
  * Choices come from seed, machine and call alone: what fails can be repeated from the beginning of its machine.
  */
@@ -46,6 +46,7 @@ static bool deaf;               /* some device does not answer invalidations */
 static bool started;            /* the peaceful guest has what it needs */
 static struct device_ *peaceful_device;
 static uint64_t peace_iova;
+static uint32_t peaceful_pt;     /* what its device is attached to */
 static struct { uint64_t calls_done, dma_done, page_requests, lives, peace; } total;
 
 /* What machine.c wants of its surroundings ------------------------------------------------------------------- */
@@ -176,19 +177,32 @@ void require_blocked(struct device_ *d)
                 fails("device %04x, PASID %u: it is not blocked", d->source_id, pasid);
 }
 
-/* The peaceful guest ----------------------------------------------------------------------------------------- */
+/* Calls that have to work ------------------------------------------------------------------------------------ */
 
-static int64_t peaceful_call(uint64_t number, const void *payload, uint32_t size, void *answer)
+static int64_t good_call(struct guest_ *g, uint64_t number, void *payload, uint32_t size, uint32_t device)
 {
-    platform_guest_write(PEACEFUL->host, K4, payload, size);
     int64_t result;
 
+    platform_guest_write(g->host, K4, payload, size);
     do
-        result = iommu_call(PEACEFUL->context, number, K4, peaceful_device->id);
+        result = iommu_call(g->context, number, K4, device);
     while (result == IOMMU_AGAIN);
-    platform_guest_read(PEACEFUL->host, K4, answer, size);
+    platform_guest_read(g->host, K4, payload, size);
     return result;
 }
+
+/* A guest that comes has all that it may have: no domain id is missing either. */
+static void require_attach(struct guest_ *g)
+{
+    struct nidus_vfio_attach attach = { .argsz = 12, .pt_id = iommu_default_ioas(g->context) };
+    struct nidus_vfio_detach detach = { .argsz = 8 };
+    struct device_ *d = device_of(g, 0);
+
+    if (good_call(g, NIDUS_CALL_ATTACH, &attach, 12, d->id) != 0 || good_call(g, NIDUS_CALL_DETACH, &detach, 8, d->id) != 0)
+        fails("guest %u has just come, and its device %04x is not attached to its first IOAS", (unsigned)(g - m.guest), d->source_id);
+}
+
+/* The peaceful guest ----------------------------------------------------------------------------------------- */
 
 /* A first stage of its own: 4 KiB at IOVA 0x7f0000000000. */
 static uint32_t peaceful_table(void)
@@ -198,7 +212,7 @@ static uint32_t peaceful_table(void)
     };
     const struct nidus_hwpt_vtd_s1 s1 = { .pgtbl_addr = TABLES, .addr_width = 48 };
 
-    if (peaceful_call(NIDUS_CALL_HWPT_ALLOC, &alloc, sizeof alloc, &alloc) != 0)
+    if (good_call(PEACEFUL, NIDUS_CALL_HWPT_ALLOC, &alloc, sizeof alloc, peaceful_device->id) != 0)
         return 0;
     for (unsigned level = 4; level >= 1; level--) {
         uint64_t entry = (level > 1 ? TABLES + (5 - level) * K4 : PEACE_PAGE) | FS_P | FS_W | FS_U | FS_A | (level > 1 ? 0 : FS_D);
@@ -210,23 +224,39 @@ static uint32_t peaceful_table(void)
         .data_uptr = 2 * K4,
     };
     platform_guest_write(PEACEFUL->host, 2 * K4, &s1, sizeof s1);
-    return peaceful_call(NIDUS_CALL_HWPT_ALLOC, &alloc, sizeof alloc, &alloc) == 0 ? alloc.out_hwpt_id : 0;
+    return good_call(PEACEFUL, NIDUS_CALL_HWPT_ALLOC, &alloc, sizeof alloc, peaceful_device->id) == 0 ? alloc.out_hwpt_id : 0;
+}
+
+/* Also when it was attached before: whatever others have taken, this is its own. */
+static void peaceful_attach(void)
+{
+    struct nidus_vfio_attach attach = { .argsz = 12, .pt_id = peaceful_pt };
+    struct nidus_vfio_detach detach = { .argsz = 8 };
+    int64_t result;
+
+    started = false;
+    host_fail_allocation(0);
+    if (good_call(PEACEFUL, NIDUS_CALL_DETACH, &detach, 8, peaceful_device->id) != 0)
+        fails("the peaceful guest's device is not detached");
+    result = good_call(PEACEFUL, NIDUS_CALL_ATTACH, &attach, 12, peaceful_device->id);
+    if (result != 0 && peaceful_pt != iommu_default_ioas(PEACEFUL->context) && call_of_machine == 0) { /* firmware allows it no first stage */
+        peaceful_pt = iommu_default_ioas(PEACEFUL->context);
+        peace_iova = PEACE_PAGE;
+        peaceful_attach();
+    } else if (result != 0) {
+        fails("the peaceful guest's device is not attached: %lld", (long long)result);
+    }
+    started = true;
 }
 
 static void peaceful_start(void)
 {
-    struct nidus_vfio_attach attach = { .argsz = 12 };
-
     peaceful_device = device_of(PEACEFUL, 0);
-    attach.pt_id = peaceful_table();
-    peace_iova = 0x7f0000000000;
-    if (attach.pt_id == 0 || peaceful_call(NIDUS_CALL_ATTACH, &attach, 12, &attach) != 0) {
-        attach = (struct nidus_vfio_attach){ .argsz = 12, .pt_id = iommu_default_ioas(PEACEFUL->context) };
-        peace_iova = PEACE_PAGE;
-        if (peaceful_call(NIDUS_CALL_ATTACH, &attach, 12, &attach) != 0)
-            fails("the peaceful guest's device is not attached");
-    }
-    started = true;
+    peaceful_pt = peaceful_table();
+    peace_iova = peaceful_pt ? 0x7f0000000000 : PEACE_PAGE;
+    if (peaceful_pt == 0)
+        peaceful_pt = iommu_default_ioas(PEACEFUL->context);
+    peaceful_attach();
 }
 
 /* Its device writes a number, and reads another. */
@@ -338,6 +368,7 @@ void space_adopt_ram(struct guest_ *g, struct space *s)
         fails("guest %u has come back and uses %llu bytes; when it first came it were %llu", i, (ull)used, (ull)fresh_bytes[i]);
     if (g == PEACEFUL)
         return;
+    require_attach(g);
     total.lives++;
     total.calls_done += hostile[i].done;
     hostile[i].done = 0;
@@ -366,7 +397,11 @@ static void surroundings(struct hostile *h)
             deaf |= d->silent;
         }
         break;
-    case 4: peace(); break;
+    case 4:
+        if (one_in(64))
+            peaceful_attach();
+        peace();
+        break;
     case 5: iommu_poll(); break;
     default: hostile_dma(device_of(g, below(DEVICES)), below(UINT64_MAX));
     }
