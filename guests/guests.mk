@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Guests: static ELF images on newlib.  A guest is a folder here and a line in GUESTS.
 
-GUESTS := conformance cpu-check dma-check hostile replay
+GUESTS := bench conformance cpu-check dma-check hostile replay
 
 GUEST_IMAGES := $(GUESTS:%=$(B)/guests/%.elf)
 
