@@ -26,27 +26,26 @@ static int check_zero_tail(struct guest *guest, uint64_t gpa, uint32_t size)
 
 int envelope_read(struct guest *guest, uint64_t gpa, void *payload, uint32_t min, uint32_t known, uint32_t *size)
 {
-    uint8_t *bytes = payload;
-    uint32_t present;
-    int error;
+    uint32_t *words = payload, present;
+    bool whole;
 
-    for (uint32_t i = 0; i < known; i++)
-        bytes[i] = 0;
     if (gpa == 0)
         return -NIDUS_EFAULT;
-    error = platform_guest_read(guest, gpa, size, sizeof(*size));
-    if (error != 0)
-        return error;
+    /* All that is known at once, in which a shorter payload lies as well; where that is not all RAM, the size first. */
+    whole = platform_guest_read(guest, gpa, payload, known) == 0;
+    if (!whole && platform_guest_read(guest, gpa, payload, sizeof(*size)) != 0)
+        return -NIDUS_EFAULT;
+    *size = words[0];
     if (*size < min)
         return -NIDUS_EINVAL;
     if (*size > ENVELOPE_MAX_SIZE)
         return -NIDUS_E2BIG;
     present = *size < known ? *size : known;
-    *(uint32_t *)payload = *size;
-    error = platform_guest_read(guest, gpa + sizeof(*size), bytes + sizeof(*size), present - sizeof(*size));
-    if (error != 0)
-        return error;
-    return check_zero_tail(guest, gpa + present, *size - present);
+    if (!whole && platform_guest_read(guest, gpa + sizeof(*size), words + 1, present - sizeof(*size)) != 0)
+        return -NIDUS_EFAULT;
+    for (uint32_t i = present; i < known; i++)
+        ((uint8_t *)payload)[i] = 0;
+    return *size > known ? check_zero_tail(guest, gpa + known, *size - known) : 0;
 }
 
 int envelope_write(struct guest *guest, uint64_t gpa, const void *payload, uint32_t known, uint32_t size)

@@ -375,7 +375,7 @@ int call_ioas_map(struct call *call)
         return -NIDUS_EFAULT;
     area.iova = map->iova;
     area.writeable = (area.prot & STAGE2_WRITE) != 0;
-    call->work.ioas = ioas;
+    call->work = (struct work){ .ioas = ioas };
     error = area_hold(c, &call->work.held, &area);
     return error != 0 ? error : map_everywhere(call);
 }
@@ -446,6 +446,7 @@ int call_ioas_copy(struct call *call)
         return -NIDUS_EINVAL;
     if (copy->src_iova + copy->length - 1 < copy->src_iova)
         return -NIDUS_EOVERFLOW;
+    call->work = (struct work){ 0 };
     error = hold_copy(call, from, prot);
     if (error == 0)
         error = place_copy(call);

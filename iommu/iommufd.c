@@ -97,48 +97,57 @@ static int call_unsupported(struct call *call)
 }
 
 struct call_row {
-    uint32_t number;
     uint16_t min_size, known_size;
     int (*handler)(struct call *call);
     bool vfio;                  /* an ioctl on a device: RSI, and VFIO's envelope */
 };
 
+/* By number, each table from its first on. */
+#define LINUX(name) [NIDUS_CALL_##name - NIDUS_CALL_ATTACH]
+#define OWN(name)   [NIDUS_CALL_##name - NIDUS_CALL_FAULT_READ]
+
 /* Linux takes HWPT_ALLOC, GET_HW_INFO and VIOMMU_ALLOC from callers that know less of them. */
-static const struct call_row calls[] = {
-    { NIDUS_CALL_ATTACH,                  12, 12,                                           call_attach, true },
-    { NIDUS_CALL_DETACH,                   8,  8,                                           call_detach, true },
-    { NIDUS_CALL_DESTROY,                  8, sizeof(struct nidus_destroy),                 call_destroy, false },
-    { NIDUS_CALL_IOAS_ALLOC,              12, sizeof(struct nidus_ioas_alloc),              call_ioas_alloc, false },
-    { NIDUS_CALL_IOAS_ALLOW_IOVAS,        24, sizeof(struct nidus_ioas_allow_iovas),        call_ioas_allow_iovas, false },
-    { NIDUS_CALL_IOAS_COPY,               40, sizeof(struct nidus_ioas_copy),               call_ioas_copy, false },
-    { NIDUS_CALL_IOAS_IOVA_RANGES,        32, sizeof(struct nidus_ioas_iova_ranges),        call_ioas_iova_ranges, false },
-    { NIDUS_CALL_IOAS_MAP,                40, sizeof(struct nidus_ioas_map),                call_ioas_map, false },
-    { NIDUS_CALL_IOAS_UNMAP,              24, sizeof(struct nidus_ioas_unmap),              call_ioas_unmap, false },
-    { NIDUS_CALL_OPTION,                  24, sizeof(struct nidus_option),                  call_option, false },
-    { NIDUS_CALL_VFIO_IOAS,               12, 12,                                           call_unsupported, false },
-    { NIDUS_CALL_HWPT_ALLOC,              24, sizeof(struct nidus_hwpt_alloc),              call_hwpt_alloc, false },
-    { NIDUS_CALL_GET_HW_INFO,             32, sizeof(struct nidus_hw_info),                 call_hw_info, false },
-    { NIDUS_CALL_HWPT_SET_DIRTY_TRACKING, 16, sizeof(struct nidus_hwpt_set_dirty_tracking), call_set_dirty_tracking, false },
-    { NIDUS_CALL_HWPT_GET_DIRTY_BITMAP,   48, sizeof(struct nidus_hwpt_get_dirty_bitmap),   call_get_dirty_bitmap, false },
-    { NIDUS_CALL_HWPT_INVALIDATE,         32, sizeof(struct nidus_hwpt_invalidate),         call_hwpt_invalidate, false },
-    { NIDUS_CALL_FAULT_QUEUE_ALLOC,       16, sizeof(struct nidus_fault_alloc),             call_fault_queue_alloc, false },
-    { NIDUS_CALL_VIOMMU_ALLOC,            24, sizeof(struct nidus_viommu_alloc),            call_viommu_alloc, false },
-    { NIDUS_CALL_VDEVICE_ALLOC,           24, sizeof(struct nidus_vdevice_alloc),           call_vdevice_alloc, false },
-    { NIDUS_CALL_VEVENTQ_ALLOC,           32, sizeof(struct nidus_veventq_alloc),           call_veventq_alloc, false },
-    { NIDUS_CALL_EVENT_READ,              24, sizeof(struct nidus_event_io),                call_event_read, false },
-    { NIDUS_CALL_EVENT_WRITE,             24, sizeof(struct nidus_event_io),                call_event_write, false },
-    { NIDUS_CALL_IOAS_MAP_FILE,           40, 40,                                           call_unsupported, false },
-    { NIDUS_CALL_IOAS_CHANGE_PROCESS,      8, 8,                                            call_unsupported, false },
-    { NIDUS_CALL_HW_QUEUE_ALLOC,          40, 40,                                           call_unsupported, false },
-    { NIDUS_CALL_FAULT_READ,              32, sizeof(struct nidus_fault_read),              call_fault_read, false },
+static const struct call_row linux_calls[] = {
+    LINUX(ATTACH)                  = { 12, 12,                                           call_attach, true },
+    LINUX(DETACH)                  = {  8, 8,                                            call_detach, true },
+    LINUX(DESTROY)                 = {  8, sizeof(struct nidus_destroy),                 call_destroy, false },
+    LINUX(IOAS_ALLOC)              = { 12, sizeof(struct nidus_ioas_alloc),              call_ioas_alloc, false },
+    LINUX(IOAS_ALLOW_IOVAS)        = { 24, sizeof(struct nidus_ioas_allow_iovas),        call_ioas_allow_iovas, false },
+    LINUX(IOAS_COPY)               = { 40, sizeof(struct nidus_ioas_copy),               call_ioas_copy, false },
+    LINUX(IOAS_IOVA_RANGES)        = { 32, sizeof(struct nidus_ioas_iova_ranges),        call_ioas_iova_ranges, false },
+    LINUX(IOAS_MAP)                = { 40, sizeof(struct nidus_ioas_map),                call_ioas_map, false },
+    LINUX(IOAS_UNMAP)              = { 24, sizeof(struct nidus_ioas_unmap),              call_ioas_unmap, false },
+    LINUX(OPTION)                  = { 24, sizeof(struct nidus_option),                  call_option, false },
+    LINUX(VFIO_IOAS)               = { 12, 12,                                           call_unsupported, false },
+    LINUX(HWPT_ALLOC)              = { 24, sizeof(struct nidus_hwpt_alloc),              call_hwpt_alloc, false },
+    LINUX(GET_HW_INFO)             = { 32, sizeof(struct nidus_hw_info),                 call_hw_info, false },
+    LINUX(HWPT_SET_DIRTY_TRACKING) = { 16, sizeof(struct nidus_hwpt_set_dirty_tracking), call_set_dirty_tracking, false },
+    LINUX(HWPT_GET_DIRTY_BITMAP)   = { 48, sizeof(struct nidus_hwpt_get_dirty_bitmap),   call_get_dirty_bitmap, false },
+    LINUX(HWPT_INVALIDATE)         = { 32, sizeof(struct nidus_hwpt_invalidate),         call_hwpt_invalidate, false },
+    LINUX(FAULT_QUEUE_ALLOC)       = { 16, sizeof(struct nidus_fault_alloc),             call_fault_queue_alloc, false },
+    LINUX(VIOMMU_ALLOC)            = { 24, sizeof(struct nidus_viommu_alloc),            call_viommu_alloc, false },
+    LINUX(VDEVICE_ALLOC)           = { 24, sizeof(struct nidus_vdevice_alloc),           call_vdevice_alloc, false },
+    LINUX(VEVENTQ_ALLOC)           = { 32, sizeof(struct nidus_veventq_alloc),           call_veventq_alloc, false },
+    LINUX(IOAS_MAP_FILE)           = { 40, 40,                                           call_unsupported, false },
+    LINUX(IOAS_CHANGE_PROCESS)     = {  8, 8,                                            call_unsupported, false },
+    LINUX(HW_QUEUE_ALLOC)          = { 40, 40,                                           call_unsupported, false },
 };
 
+static const struct call_row own_calls[] = {
+    OWN(FAULT_READ) = { 32, sizeof(struct nidus_fault_read), call_fault_read, false },
+    OWN(EVENT_READ) = { 24, sizeof(struct nidus_event_io), call_event_read, false },
+    OWN(EVENT_WRITE) = { 24, sizeof(struct nidus_event_io), call_event_write, false },
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* NULL: there is no such call. */
 static const struct call_row *find_row(uint64_t nr)
 {
-    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-        if (calls[i].number == nr)
-            return &calls[i];
-    return NULL;
+    uint64_t linux_nr = nr - NIDUS_CALL_ATTACH, own_nr = nr - NIDUS_CALL_FAULT_READ;
+    const struct call_row *row = linux_nr < COUNT(linux_calls) ? &linux_calls[linux_nr] : own_nr < COUNT(own_calls) ? &own_calls[own_nr] : NULL;
+
+    return row != NULL && row->handler != NULL ? row : NULL;
 }
 
 /* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
@@ -174,20 +183,22 @@ static int64_t finish(struct call *call, int error)
 static int64_t perform(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
 {
     struct call *call = &context->call;
-    const struct call_row *row = find_row(nr);
+    const struct call_row *row;
     int error;
 
     if (call->resume != NULL) {
         error = call->resume(call);
     } else {
+        row = find_row(nr);
         if (row == NULL)
             return -NIDUS_ENOTTY;
         /* Where Linux would not even have a file descriptor. */
         if (row->vfio && object_get(context, device_id, OBJECT_DEVICE) == NULL)
             return -NIDUS_ENOENT;
-        *call = (struct call){
-            .context = context, .gpa = gpa, .device_id = device_id, .known = row->known_size, .size = row->known_size,
-        };
+        call->gpa = gpa;
+        call->device_id = device_id;
+        call->known = call->size = row->known_size;
+        call->answer = false;
         error = begin(call, row);
     }
     return error == CALL_MORE ? IOMMU_AGAIN : finish(call, error);
@@ -226,6 +237,7 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
     *c = (struct iommu_context){
         .lock.rank = LOCK_CONTEXT, .event_lock.rank = LOCK_EVENTS, .guest = guest, .nested = nested, .due = UINT64_MAX,
     };
+    c->call.context = c;
     c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
     c->faults = fault_ring_create(c, FAULT_RECORDS);
     c->step = platform_pages_alloc(guest, STEP_ORDER);

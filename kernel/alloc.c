@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* alloc.c: a slab is a page: a header, then objects of one size class.  An empty slab goes back at once. */
+/*
+ * alloc.c: a slab is a page: a header, then objects of one size class.  Of an owner's empty slabs one of each class stays for the next
+ * object, until the owner has none at all.
+ */
 #include "kernel/alloc.h"
 
 #include <stdbool.h>
@@ -29,7 +32,7 @@ static const uint16_t class_size[] = { 32, 64, 128, 192, 320, 672, 1344, 2016 };
 
 static struct owner {
     struct guest *guest;
-    unsigned slabs;             /* 0: the place is unused */
+    uint64_t objects;           /* in use; 0: the place is unused */
     struct slab *room[CLASSES];
 } owners[OWNERS];
 
@@ -51,9 +54,9 @@ static struct owner *owner_of(struct guest *guest)
 {
     struct owner *unused = NULL;
     for (struct owner *o = owners; o < owners + OWNERS; o++) {
-        if (o->slabs != 0 && o->guest == guest)
+        if (o->objects != 0 && o->guest == guest)
             return o;
-        if (o->slabs == 0)
+        if (o->objects == 0 && unused == NULL)
             unused = o;
     }
     if (unused != NULL)
@@ -78,6 +81,12 @@ static void slab_unlink(struct slab *s)
     s->link = NULL;
 }
 
+static void slab_free(struct guest *guest, struct slab *s)
+{
+    slab_unlink(s);
+    platform_pages_free(guest, s, 0);
+}
+
 void *object_alloc(struct guest *guest, size_t size)
 {
     unsigned c = class_of(size);
@@ -94,7 +103,6 @@ void *object_alloc(struct guest *guest, size_t size)
         s = platform_pages_alloc(guest, 0);
         if (s == NULL)
             return NULL;
-        o->slabs++;
         slab_link(s, &o->room[c]);
     }
 
@@ -103,6 +111,7 @@ void *object_alloc(struct guest *guest, size_t size)
         s->free = object->next;
     else
         object = (struct object *)((uint8_t *)(s + 1) + (size_t)s->fresh++ * class_size[c]);
+    o->objects++;
     if (++s->used == capacity(c))
         slab_unlink(s);
     return memset(object, 0, class_size[c]);
@@ -125,9 +134,10 @@ void object_free(struct guest *guest, void *p, size_t size)
     s->free = object;
     if (s->link == NULL)
         slab_link(s, &o->room[c]);
-    if (--s->used == 0) {
-        slab_unlink(s);
-        o->slabs--;
-        platform_pages_free(guest, s, 0);
-    }
+    if (--s->used == 0 && (s->next != NULL || s->link != &o->room[c]))
+        slab_free(guest, s);
+    if (--o->objects == 0)
+        for (c = 0; c < CLASSES; c++)
+            if (o->room[c] != NULL)
+                slab_free(guest, o->room[c]);
 }

@@ -16,6 +16,7 @@
 
 #include "iommu/iommu.h"
 #include "iommu/platform.h"
+#include "kernel/frames.h"
 #include "kernel/log.h"
 #include "kernel/memory.h"
 #include "kernel/pci_assign.h"
@@ -45,10 +46,15 @@
 
 _Static_assert(sizeof(struct nidus_guest_info) <= PAGE_SIZE, "the info page");
 
+struct chunk {
+    uint64_t phys;
+    uint64_t run;               /* bytes from here on that are contiguous RAM, in GPA and in physical addresses */
+};
+
 struct guest_frames {
     uint64_t count;             /* chunks that are still the guest's; they go from the end */
     unsigned order;             /* of this list's own pages */
-    uint64_t phys[];
+    struct chunk chunk[];
 };
 
 struct guest guests[BOOT_MAX_GUESTS];
@@ -56,49 +62,39 @@ const struct vcpu_ops *guest_cpu;
 
 /* Memory. */
 
-/* Where gpa lies and how much of its chunk follows; 0: no RAM. */
-static uint64_t locate(const struct guest *g, uint64_t gpa, uint64_t *hpa)
+/* The chunk that gpa lies in; NULL: a part of [gpa, gpa + size) is no RAM. */
+static const struct chunk *find_chunk(const struct guest *g, uint64_t gpa, uint64_t size)
 {
-    uint64_t before = 0;
-    for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; before += g->ram[i++].size) {
-        if (gpa < g->ram[i].gpa || gpa - g->ram[i].gpa >= g->ram[i].size)
-            continue;
-        uint64_t offset = before + gpa - g->ram[i].gpa;
-        *hpa = g->frames->phys[offset / CHUNK] + offset % CHUNK;
-        return CHUNK - offset % CHUNK;
-    }
-    return 0;
-}
-
-static bool is_ram(const struct guest *g, uint64_t gpa, uint64_t size)
-{
-    for (unsigned i = 0; i < NIDUS_MAX_RAM_REGIONS; i++)
-        if (gpa >= g->ram[i].gpa && gpa - g->ram[i].gpa <= g->ram[i].size && size <= g->ram[i].size - (gpa - g->ram[i].gpa))
-            return true;
-    return false;
+    bool high = gpa >= HOLE_END;
+    uint64_t offset = gpa - g->ram[high].gpa;
+    if (offset > g->ram[high].size || size > g->ram[high].size - offset)
+        return NULL;
+    return &g->frames->chunk[(offset + (high ? g->ram[0].size : 0)) / CHUNK];
 }
 
 int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
-    uint64_t next;
-    *run = locate(g, gpa, hpa);
-    if (*run == 0)
+    const struct chunk *c = find_chunk(g, gpa, 1);
+    if (c == NULL)
         return -NIDUS_EFAULT;
-    while (is_ram(g, gpa, *run + CHUNK) && locate(g, gpa + *run, &next) != 0 && next == *hpa + *run)
-        *run += CHUNK;
+    *hpa = c->phys + gpa % CHUNK;
+    *run = c->run - gpa % CHUNK;
     return 0;
 }
 
-static int copy(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t size, bool to_guest)
+static inline int copy(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t size, bool to_guest)
 {
-    if (!is_ram(g, gpa, size))
+    const struct chunk *c = find_chunk(g, gpa, size);
+    if (c == NULL)
         return -NIDUS_EFAULT;
     while (size != 0) {
-        uint64_t hpa = 0, here = locate(g, gpa, &hpa), n = here < size ? here : size;
-        memcpy(to_guest ? phys_to_virt(hpa) : buffer, to_guest ? buffer : phys_to_virt(hpa), n);
+        uint8_t *here = phys_to_virt(c->phys + gpa % CHUNK);
+        uint64_t run = c->run - gpa % CHUNK, n = run < size ? run : size;
+        memcpy(to_guest ? here : buffer, to_guest ? buffer : here, n);
         buffer += n;
         gpa += n;
         size -= n;
+        c += c->run / CHUNK;
     }
     return 0;
 }
@@ -118,7 +114,7 @@ static bool give_back(struct guest *g, uint64_t limit)
 {
     struct guest_frames *f = g->frames;
     for (; f->count != 0 && limit != 0; limit--) {
-        uint64_t phys = f->phys[--f->count];
+        uint64_t phys = f->chunk[--f->count].phys;
         memory_scrub(phys_to_virt(phys), CHUNK);
         frames_free(phys, CHUNK_ORDER);
     }
@@ -129,9 +125,34 @@ static bool give_back(struct guest *g, uint64_t limit)
     return false;
 }
 
+/* In the largest blocks that there are: the larger, the larger the pages that map it. */
+static bool take_chunks(struct guest_frames *f, uint64_t chunks)
+{
+    for (unsigned order = FRAMES_MAX_ORDER; f->count < chunks;) {
+        uint64_t some = 1ull << (order - CHUNK_ORDER);
+        uint64_t phys = some <= chunks - f->count ? frames_alloc(order) : 0;
+        if (phys == 0 && order-- == CHUNK_ORDER)
+            return false;
+        for (uint64_t end = phys + some * CHUNK; phys != 0 && phys < end; phys += CHUNK) {
+            memory_scrub(phys_to_virt(phys), CHUNK);
+            f->chunk[f->count++].phys = phys;
+        }
+    }
+    return true;
+}
+
+static void find_runs(struct guest_frames *f, uint64_t hole)
+{
+    for (uint64_t i = f->count; i-- != 0;) {
+        struct chunk *c = &f->chunk[i];
+        bool goes_on = i + 1 < f->count && i + 1 != hole && c[1].phys == c->phys + CHUNK;
+        c->run = CHUNK + (goes_on ? c[1].run : 0);
+    }
+}
+
 static bool take_memory(struct guest *g, uint64_t bytes)
 {
-    uint64_t chunks = bytes / CHUNK, list = sizeof(struct guest_frames) + chunks * sizeof(uint64_t);
+    uint64_t chunks = bytes / CHUNK, list = sizeof(struct guest_frames) + chunks * sizeof(struct chunk);
     unsigned order = 0;
     while (PAGE_SIZE << order < list)
         order++;
@@ -141,13 +162,9 @@ static bool take_memory(struct guest *g, uint64_t bytes)
     g->frames = phys_to_virt(phys);
     g->frames->order = order;
     g->frames->count = 0;
-    while (g->frames->count < chunks) {
-        phys = frames_alloc(CHUNK_ORDER);
-        if (phys == 0)
-            return false;
-        memory_scrub(phys_to_virt(phys), CHUNK);
-        g->frames->phys[g->frames->count++] = phys;
-    }
+    if (!take_chunks(g->frames, chunks))
+        return false;
+    find_runs(g->frames, HOLE_START / CHUNK);
     uint64_t low = bytes < HOLE_START ? bytes : HOLE_START;
     g->ram[0] = (struct nidus_guest_ram){ 0, low };
     if (bytes > low)
