@@ -419,7 +419,8 @@ static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
     if (error)
         return error;
     ats_on(dev);
-    platform_pci_bus_master(dev->segment, dev->source_id, true);
+    if (!b && dev->attachments == 1)
+        platform_pci_bus_master(dev->segment, dev->source_id, true);
     return 0;
 }
 

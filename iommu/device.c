@@ -161,6 +161,7 @@ static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pas
 {
     struct object *from = device_hwpt(&a->device, pasid);
     unsigned users = engine_users(from);
+    bool requests = a->queued != 0;
     int error = hwpt->faults != NULL ? engine_page_requests_check(&a->device) : 0;
 
     if (error != 0)
@@ -170,7 +171,7 @@ static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pas
     else
         error = engine_attach(&a->device, pasid, &((struct paging *)hwpt)->domain, NULL);
     follow_engine(c, a, pasid, from, users);
-    return error != 0 ? error : engine_page_requests(&a->device, a->queued != 0);
+    return error != 0 || requests == (a->queued != 0) ? error : engine_page_requests(&a->device, !requests);
 }
 
 /* An automatic HWPT was made for the device. */

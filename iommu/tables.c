@@ -6,10 +6,6 @@
 #include "iommu/registers.h"
 #include "iommu/unit.h"
 
-/* Pointers to tables: what is below bit 12 never gets into an entry. */
-#define ENTRY_P        BIT(0)
-#define ENTRY_POINTER  BITS(63, 12)
-
 /* PASID-table entry, 9.6, by 64-bit word. */
 #define PASID0_AW      BITS(4, 2)   /* levels - 2 */
 #define PASID0_PGTT    BITS(8, 6)
@@ -115,19 +111,6 @@ static unsigned directory_order(const struct device *dev)
     while (PAGE_SIZE << order < directory_entries(dev) * sizeof(struct pasid_directory_entry))
         order++;
     return order;
-}
-
-uint32_t device_pasids(const struct device *dev) { return dev->pasid_bits ? 1u << dev->pasid_bits : RID_PASID + 1; }
-
-struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid)
-{
-    uint64_t entry = pasid < device_pasids(dev) ? hw_load(&dev->pasid_directory[pasid / PASIDS_A_TABLE].word) : 0;
-    return entry & ENTRY_P ? platform_virt(entry & ENTRY_POINTER) : NULL;
-}
-
-struct pasid_entry *pasid_entry(const struct device *dev, uint32_t pasid)
-{
-    return &pasid_table(dev, pasid)->entry[pasid % PASIDS_A_TABLE];
 }
 
 bool pasid_directory_alloc(struct device *dev)

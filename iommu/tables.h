@@ -64,11 +64,28 @@ struct pasid_table {
 };
 _Static_assert(offsetof(struct pasid_table, binding) == PAGE_SIZE, "9.5: a PASID table is a page");
 
+/* Pointers to tables: what is below bit 12 never gets into an entry. */
+#define ENTRY_P        BIT(0)
+#define ENTRY_POINTER  BITS(63, 12)
+
 /* PASIDs that dev's directory has room for. */
-uint32_t device_pasids(const struct device *dev);
+static inline uint32_t device_pasids(const struct device *dev)
+{
+    return dev->pasid_bits ? 1u << dev->pasid_bits : RID_PASID + 1;
+}
+
 /* The table with the entry of pasid, NULL: there is none (yet). */
-struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid);
-struct pasid_entry *pasid_entry(const struct device *dev, uint32_t pasid);
+static inline struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid)
+{
+    uint64_t entry = pasid < device_pasids(dev) ? hw_load(&dev->pasid_directory[pasid / PASIDS_A_TABLE].word) : 0;
+    return entry & ENTRY_P ? platform_virt(entry & ENTRY_POINTER) : NULL;
+}
+
+static inline struct pasid_entry *pasid_entry(const struct device *dev, uint32_t pasid)
+{
+    return &pasid_table(dev, pasid)->entry[pasid % PASIDS_A_TABLE];
+}
+
 /* The directory, empty.  false: no memory. */
 bool pasid_directory_alloc(struct device *dev);
 /* Makes sure that pasid has a table.  false: no memory. */

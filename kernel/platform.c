@@ -151,8 +151,10 @@ bool platform_is_reserved(uint64_t base, uint64_t size)
 void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)
 {
     pci_set_bus_master(segment, bdf, on);
+    if (on)
+        return;
     uint64_t deadline = time_ns() + PENDING_PATIENCE_NS;
-    while (!on && pci_transactions_pending(segment, bdf)) {
+    while (pci_transactions_pending(segment, bdf)) {
         if (time_ns() > deadline) {
             log_line("pci: %04x:%02x:%02x.%u still has transactions pending", segment, PCI_BUS(bdf), PCI_DEVICE(bdf),
                      PCI_FUNCTION(bdf));

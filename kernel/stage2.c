@@ -67,10 +67,6 @@ const struct stage2_format stage2_vtd = {
     .present = 0x3, .table = 0x3, .large = 0x80, .read = 0x1, .write = 0x2, .snoop = 0x800, .dirty = 0x200,
 };
 
-struct range {
-    uint64_t gpa, end, hpa;
-};
-
 static uint64_t level_span(unsigned level)
 {
     return 1ULL << (PAGE_SHIFT + 9 * (level - 1));
@@ -81,17 +77,12 @@ static unsigned level_index(uint64_t gpa, unsigned level)
     return gpa / level_span(level) % ENTRIES;
 }
 
-/* The part of r that lies under the entry of r->gpa; r goes on behind it. */
-static struct range take_part(struct range *r, unsigned level)
+/* Where the entry of gpa ends, or the range does. */
+static uint64_t part_end(uint64_t gpa, uint64_t end, unsigned level)
 {
-    struct range part = *r;
-    uint64_t next = (r->gpa | (level_span(level) - 1)) + 1;
+    uint64_t next = (gpa | (level_span(level) - 1)) + 1;
 
-    if (next < part.end)
-        part.end = next;
-    r->hpa += part.end - r->gpa;
-    r->gpa = part.end;
-    return part;
+    return next < end ? next : end;
 }
 
 static bool is_present(const struct stage2 *s, uint64_t entry)
@@ -114,6 +105,34 @@ static uint64_t *child_of(uint64_t entry)
     return platform_virt(entry & ADDRESS_MASK);
 }
 
+/*
+ * The way from the root to the lowest table under which [gpa, last] lies, and the level of that.  What is at gpa alone is then an
+ * entry of it: a leaf, or not present.
+ */
+struct way {
+    uint64_t *table[LEVELS_MAX + 1];
+};
+
+static unsigned descend(const struct stage2 *s, uint64_t gpa, uint64_t last, struct way *way)
+{
+    uint64_t *table = s->root, present = s->format->present, large = s->format->large, entry;
+    unsigned level = s->levels, shift = PAGE_SHIFT + 9 * (level - 1);
+
+    for (;; level--, shift -= 9, table = child_of(entry)) {
+        way->table[level] = table;
+        if (level == 1 || (gpa ^ last) >> shift != 0)
+            return level;
+        entry = platform_load64(&table[(gpa >> shift) % ENTRIES]);
+        if (!(entry & present) || (entry & large))
+            return level;
+    }
+}
+
+static uint64_t *entry_at(const struct way *way, uint64_t gpa, unsigned level)
+{
+    return &way->table[level][level_index(gpa, level)];
+}
+
 static void write_back_entries(const struct stage2 *s, const uint64_t *table, unsigned first, unsigned last)
 {
     if (!s->coherent)
@@ -125,38 +144,42 @@ static void write_back_entries(const struct stage2 *s, const uint64_t *table, un
  * that still walks through a freed table finds an entry that is not present, in all three formats.  For the same
  * reason a link that reached memory does no harm when the table is used later.
  */
-static void chain_push(struct stage2_freed *chain, uint64_t *table)
+static void chain_push(void **chain, uint64_t *table)
 {
-    platform_store64(table, (uint64_t)(uintptr_t)chain->head);
-    chain->head = table;
+    platform_store64(table, (uint64_t)(uintptr_t)*chain);
+    *chain = table;
 }
 
-static uint64_t *chain_pop(struct stage2_freed *chain)
+static uint64_t *chain_pop(void **chain)
 {
-    uint64_t *table = chain->head;
+    uint64_t *table = *chain;
 
-    chain->head = (void *)(uintptr_t)platform_load64(table);
+    *chain = (void *)(uintptr_t)platform_load64(table);
     platform_store64(table, 0);
     return table;
 }
 
+static void chain_free(struct stage2 *s, void **chain)
+{
+    while (*chain != NULL)
+        platform_pages_free(s->owner, chain_pop(chain), 0);
+}
+
 void stage2_free(struct stage2 *s, struct stage2_freed *freed)
 {
-    while (freed->head != NULL)
-        platform_pages_free(s->owner, chain_pop(freed), 0);
+    chain_free(s, &freed->head);
     while (freed->merges > 0)
         platform_pages_free(s->owner, freed->merged[--freed->merges], 0);
 }
 
 /* count empty tables, or none and -ENOMEM. */
-static int chain_alloc(struct stage2 *s, struct stage2_freed *chain, uint64_t count)
+static int chain_alloc(struct stage2 *s, void **chain, uint64_t count)
 {
-    *chain = (struct stage2_freed){ 0 };
-    for (; count > 0; count--) {
+    for (*chain = NULL; count > 0; count--) {
         uint64_t *table = platform_pages_alloc(s->owner, 0);
 
         if (table == NULL) {
-            stage2_free(s, chain);
+            chain_free(s, chain);
             return -NIDUS_ENOMEM;
         }
         chain_push(chain, table);
@@ -209,72 +232,73 @@ static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
 }
 
 /* Bytes of a leaf of this level; 0: there may be none. */
-static uint64_t leaf_span(const struct stage2 *s, unsigned level)
+static uint64_t leaf_span(unsigned page_sizes, unsigned level)
 {
-    bool has = level == 1 || (level == 2 && (s->page_sizes & STAGE2_2M)) || (level == 3 && (s->page_sizes & STAGE2_1G));
+    bool has = level == 1 || (level == 2 && (page_sizes & STAGE2_2M)) || (level == 3 && (page_sizes & STAGE2_1G));
 
     return has ? level_span(level) : 0;
 }
 
-/* Can one leaf of that span map the part? */
-static bool leaf_fits(const struct range *part, uint64_t span)
-{
-    return part->end - part->gpa == span && (part->hpa & (span - 1)) == 0;
-}
+/* What is mapped how, and the tables that it takes. */
+struct mapping {
+    struct stage2 *s;
+    unsigned page_sizes;
+    uint64_t bits;              /* of the leaves */
+    uint64_t tables;
+    void *spare;
+};
 
-/* Counts the tables that mapping r takes.  table NULL: one that is still to be made. */
-static int plan_map(const struct stage2 *s, const uint64_t *table, unsigned level, struct range r, uint64_t *tables)
+/* Counts the tables that mapping [gpa, end) takes.  table NULL: one that is still to be made. */
+static int plan_map(struct mapping *m, const uint64_t *table, unsigned level, uint64_t gpa, uint64_t end, uint64_t hpa)
 {
-    uint64_t leaf = leaf_span(s, level);
+    uint64_t leaf = leaf_span(m->page_sizes, level), next;
 
     if (level == 1 && table == NULL)
         return 0;
-    while (r.gpa < r.end) {
-        unsigned i = level_index(r.gpa, level);
-        struct range part = take_part(&r, level);
-        uint64_t entry = table == NULL ? 0 : platform_load64(&table[i]);
+    for (; gpa < end; hpa += next - gpa, gpa = next) {
+        uint64_t entry = table == NULL ? 0 : platform_load64(&table[level_index(gpa, level)]);
         const uint64_t *child = NULL;
         int error;
 
-        if (is_present(s, entry)) {
-            if (is_leaf(s, entry, level))
+        next = part_end(gpa, end, level);
+        if (is_present(m->s, entry)) {
+            if (is_leaf(m->s, entry, level))
                 return -NIDUS_EEXIST;
             child = child_of(entry);
-        } else if (leaf_fits(&part, leaf)) {
+        } else if (next - gpa == leaf && (hpa & (leaf - 1)) == 0) {
             continue;
         } else {
-            ++*tables;
+            m->tables++;
         }
-        error = plan_map(s, child, level - 1, part, tables);
+        error = plan_map(m, child, level - 1, gpa, next, hpa);
         if (error != 0)
             return error;
     }
     return 0;
 }
 
-/* Maps r, which plan_map has accepted, with tables from spare. */
-static void map_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r, uint64_t bits,
-                      struct stage2_freed *spare)
+/* Maps [gpa, end), which plan_map has accepted, with the spare tables. */
+static void map_range(struct mapping *m, uint64_t *table, unsigned level, uint64_t gpa, uint64_t end, uint64_t hpa)
 {
-    unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
-    uint64_t leaf = leaf_span(s, level);
+    unsigned first = level_index(gpa, level), last = level_index(end - 1, level);
+    uint64_t leaf = leaf_span(m->page_sizes, level), next;
 
-    while (r.gpa < r.end) {
-        uint64_t *entry = &table[level_index(r.gpa, level)];
-        struct range part = take_part(&r, level);
+    for (; gpa < end; hpa += next - gpa, gpa = next) {
+        uint64_t *entry = &table[level_index(gpa, level)];
 
-        if (is_present(s, platform_load64(entry))) {
-            map_range(s, child_of(platform_load64(entry)), level - 1, part, bits, spare);
-        } else if (leaf_fits(&part, leaf)) {
-            platform_store64(entry, part.hpa | bits | (level > 1 ? s->format->large : 0));
+        next = part_end(gpa, end, level);
+        if (is_present(m->s, platform_load64(entry))) {
+            map_range(m, child_of(platform_load64(entry)), level - 1, gpa, next, hpa);
+        } else if (next - gpa == leaf && (hpa & (leaf - 1)) == 0) {
+            platform_store64(entry, hpa | m->bits | (level > 1 ? m->s->format->large : 0));
         } else {
-            uint64_t *child = chain_pop(spare);
+            uint64_t *child = chain_pop(&m->spare);
 
-            map_range(s, child, level - 1, part, bits, spare);
-            platform_store64(entry, platform_phys(child) | s->format->table);
+            map_range(m, child, level - 1, gpa, next, hpa);
+            platform_store64(entry, platform_phys(child) | m->s->format->table);
         }
     }
-    write_back_entries(s, table, first, last);
+    write_back_entries(m->s, table, first, last);
 }
 
 static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
@@ -284,47 +308,41 @@ static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
            (prot & STAGE2_UNCACHED ? f->uncached : f->cached) | (prot & STAGE2_SNOOP ? f->snoop : 0);
 }
 
-/* The table as the caller wants to see it: it has the same entries. */
-static struct stage2 with_leaves(const struct stage2 *s, unsigned prot)
+static unsigned sizes_for(const struct stage2 *s, unsigned prot)
 {
-    struct stage2 view = *s;
-
-    if (prot & STAGE2_SMALL)
-        view.page_sizes = 0;
-    return view;
+    return prot & STAGE2_SMALL ? 0 : s->page_sizes;
 }
 
 int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot)
 {
-    struct stage2 view = with_leaves(s, prot);
-    struct range r = { .gpa = gpa, .end = gpa + size, .hpa = hpa };
-    uint64_t bits = leaf_bits(s->format, prot), tables = 0;
-    struct stage2_freed spare;
+    struct mapping m = { .s = s, .page_sizes = sizes_for(s, prot), .bits = leaf_bits(s->format, prot) };
     int error = check_range(s, gpa, size);
+    struct way way;
+    unsigned level;
 
     if (error != 0)
         return error;
-    if (hpa % PAGE_SIZE != 0 || !(bits & s->format->present) || (s->format->needs_read && !(prot & STAGE2_READ)))
+    if (hpa % PAGE_SIZE != 0 || !(m.bits & s->format->present) || (s->format->needs_read && !(prot & STAGE2_READ)))
         return -NIDUS_EINVAL;
     if (size > ADDRESS_END || hpa > ADDRESS_END - size)
         return -NIDUS_EOVERFLOW;
-    error = plan_map(&view, s->root, s->levels, r, &tables);
+    level = descend(s, gpa, gpa + size - 1, &way);
+    error = plan_map(&m, way.table[level], level, gpa, gpa + size, hpa);
     if (error == 0)
-        error = chain_alloc(s, &spare, tables);
+        error = chain_alloc(s, &m.spare, m.tables);
     if (error != 0)
         return error;
-    map_range(&view, s->root, s->levels, r, bits, &spare);
+    map_range(&m, way.table[level], level, gpa, gpa + size, hpa);
     return 0;
 }
 
 uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot, unsigned *entries)
 {
-    struct stage2 view = with_leaves(s, prot);
     uint64_t leaf = PAGE_SIZE, left;
     unsigned level = 1;
 
     for (; level < 3 && ((gpa | hpa) & (level_span(level + 1) - 1)) == 0 && size >= level_span(level + 1); level++) {
-        if (leaf_span(&view, level + 1) == 0)
+        if (leaf_span(sizes_for(s, prot), level + 1) == 0)
             break;
         leaf = level_span(level + 1);
     }
@@ -352,20 +370,14 @@ static bool is_one_leaf(const struct stage2 *s, const uint64_t *table, unsigned 
 /* Merges the tables on the way to gpa that have become full, from the smallest leaves up. */
 static void merge_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *freed)
 {
-    uint64_t *tables[LEVELS_MAX + 1], entry;
-    unsigned level = s->levels;
+    struct way way;
 
-    for (tables[level] = s->root;; tables[--level] = child_of(entry)) {
-        entry = platform_load64(&tables[level][level_index(gpa, level)]);
-        if (!is_present(s, entry) || is_leaf(s, entry, level))
-            break;
-    }
-    for (; leaf_span(s, level + 1) != 0 && is_one_leaf(s, tables[level], level); level++) {
-        unsigned above = level_index(gpa, level + 1);
+    for (unsigned level = descend(s, gpa, gpa, &way); leaf_span(s->page_sizes, level + 1) != 0 && is_one_leaf(s, way.table[level], level);) {
+        uint64_t *full = way.table[level++], *above = entry_at(&way, gpa, level);
 
-        platform_store64(&tables[level + 1][above], platform_load64(tables[level]) | s->format->large);
-        write_back_entries(s, tables[level + 1], above, above);
-        freed->merged[freed->merges++] = tables[level];
+        platform_store64(above, platform_load64(full) | s->format->large);
+        write_back_entries(s, above, 0, 0);
+        freed->merged[freed->merges++] = full;
     }
 }
 
@@ -381,7 +393,7 @@ bool stage2_merge(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_f
 }
 
 /* A complete table, linked nowhere yet, that maps what the leaf of this level maps. */
-static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned level, struct stage2_freed *spare)
+static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned level, void **spare)
 {
     uint64_t *child = chain_pop(spare);
     uint64_t entry = (level == 2 ? leaf & ~s->format->large : leaf) | (s->dirty ? s->format->dirty : 0);
@@ -395,18 +407,12 @@ static uint64_t *split_leaf(const struct stage2 *s, uint64_t leaf, unsigned leve
 /* The entry of the leaf that gpa cuts, and its level; NULL: it cuts none. */
 static uint64_t *cut_leaf(const struct stage2 *s, uint64_t gpa, unsigned *level)
 {
-    uint64_t *table = s->root;
+    struct way way;
+    uint64_t *slot;
 
-    for (*level = s->levels; gpa % level_span(*level) != 0; --*level) {
-        uint64_t *slot = &table[level_index(gpa, *level)], entry = platform_load64(slot);
-
-        if (!is_present(s, entry))
-            return NULL;
-        if (is_leaf(s, entry, *level))
-            return slot;
-        table = child_of(entry);
-    }
-    return NULL;
+    *level = descend(s, gpa, gpa, &way);
+    slot = entry_at(&way, gpa, *level);
+    return gpa % level_span(*level) != 0 && is_present(s, platform_load64(slot)) ? slot : NULL;
 }
 
 /* How many leaves have to be split, one inside the other, for an edge at gpa, when one at other is there already: 0, 1 or 2. */
@@ -422,7 +428,7 @@ static unsigned splits_at(const struct stage2 *s, uint64_t gpa, uint64_t other)
     return splits;
 }
 
-static void split_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *spare)
+static void split_at(struct stage2 *s, uint64_t gpa, void **spare)
 {
     uint64_t *slot;
     unsigned level;
@@ -438,12 +444,15 @@ static void split_at(struct stage2 *s, uint64_t gpa, struct stage2_freed *spare)
 int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
 {
     uint64_t end = gpa + size;
-    struct stage2_freed spare;
+    void *spare;
+    struct way way;
     unsigned splits;
     int error = check_range(s, gpa, size);
 
     if (error != 0)
         return error;
+    if (((gpa | end) & (level_span(descend(s, gpa, end - 1, &way)) - 1)) == 0) /* whole entries of that table */
+        return 0;
     splits = splits_at(s, gpa, 0) + splits_at(s, end, gpa); /* at most 4 */
     if (splits == 0)
         return 0;
@@ -465,25 +474,25 @@ static bool is_empty(const struct stage2 *s, const uint64_t *table)
     return true;
 }
 
-/* Unmaps r, whose ends are ends of leaves, and returns the bytes that were mapped. */
-static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, struct range r, struct stage2_freed *freed)
+/* Unmaps [gpa, end), whose ends are ends of leaves, and returns the bytes that were mapped. */
+static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, uint64_t gpa, uint64_t end, struct stage2_freed *freed)
 {
-    unsigned first = level_index(r.gpa, level), last = level_index(r.end - 1, level);
-    uint64_t unmapped = 0;
+    unsigned first = level_index(gpa, level), last = level_index(end - 1, level);
+    uint64_t unmapped = 0, next;
 
-    while (r.gpa < r.end) {
-        uint64_t *slot = &table[level_index(r.gpa, level)];
+    for (; gpa < end; gpa = next) {
+        uint64_t *slot = &table[level_index(gpa, level)];
         uint64_t entry = platform_load64(slot), *child;
-        struct range part = take_part(&r, level);
 
+        next = part_end(gpa, end, level);
         if (!is_present(s, entry))
             continue;
         if (!is_leaf(s, entry, level)) {
             child = child_of(entry);
-            unmapped += unmap_range(s, child, level - 1, part, freed);
+            unmapped += unmap_range(s, child, level - 1, gpa, next, freed);
             if (is_empty(s, child)) {
                 platform_store64(slot, 0);
-                chain_push(freed, child);
+                chain_push(&freed->head, child);
             }
         } else {
             platform_store64(slot, 0);
@@ -494,52 +503,57 @@ static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, s
     return unmapped;
 }
 
+/* Unlinks the tables on the way to gpa that are empty, from this level up. */
+static void unlink_empty(struct stage2 *s, const struct way *way, uint64_t gpa, unsigned level, struct stage2_freed *freed)
+{
+    while (level < s->levels && is_empty(s, way->table[level])) {
+        uint64_t *empty = way->table[level++], *above = entry_at(way, gpa, level);
+
+        platform_store64(above, 0);
+        write_back_entries(s, above, 0, 0);
+        chain_push(&freed->head, empty);
+    }
+}
+
 int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped)
 {
-    struct range r = { .gpa = gpa, .end = gpa + size };
-    uint64_t bytes;
     int error = stage2_split(s, gpa, size);
+    struct way way;
+    unsigned level;
+    uint64_t bytes;
 
     if (error != 0)
         return error;
-    bytes = unmap_range(s, s->root, s->levels, r, freed);
+    level = descend(s, gpa, gpa + size - 1, &way);
+    bytes = unmap_range(s, way.table[level], level, gpa, gpa + size, freed);
+    unlink_empty(s, &way, gpa, level, freed);
     if (unmapped != NULL)
         *unmapped = bytes;
     return 0;
 }
 
-/* Where the walk to gpa ends: its table, and the level of that. */
-static uint64_t *last_table(const struct stage2 *s, uint64_t gpa, unsigned *level)
-{
-    uint64_t *table = s->root, entry;
-
-    for (*level = s->levels; is_table(s, entry = platform_load64(&table[level_index(gpa, *level)]), *level); --*level)
-        table = child_of(entry);
-    return table;
-}
-
 uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, unsigned *entries)
 {
-    unsigned level, i;
-    const uint64_t *table = last_table(s, gpa, &level);
+    struct way way;
+    unsigned level = descend(s, gpa, gpa, &way), i = level_index(gpa, level);
     uint64_t first = gpa - gpa % level_span(level), end = first;
 
-    i = level_index(gpa, level);
     do
         end += level_span(level);
-    while (end - gpa < size && ++i < ENTRIES && !is_table(s, platform_load64(&table[i]), level));
+    while (end - gpa < size && ++i < ENTRIES && !is_table(s, platform_load64(&way.table[level][i]), level));
     *entries = (unsigned)((end - first) / level_span(level));
     return end - gpa < size ? end - gpa : size;
 }
 
 uint64_t stage2_dirty(struct stage2 *s, uint64_t gpa, uint64_t size, bool clear, bool *cleared, stage2_sink *sink, void *context)
 {
-    unsigned level, entries;
-    uint64_t *entry = last_table(s, gpa, &level), step = stage2_unmap_step(s, gpa, size, &entries);
+    struct way way;
+    unsigned level = descend(s, gpa, gpa, &way), entries;
+    uint64_t *entry = entry_at(&way, gpa, level), step = stage2_unmap_step(s, gpa, size, &entries);
     uint64_t span = level_span(level), at = gpa - gpa % span;
 
     *cleared = false;
-    for (entry += level_index(gpa, level); at < gpa + step; entry++, at += span) {
+    for (; at < gpa + step; entry++, at += span) {
         uint64_t first = at > gpa ? at : gpa, end = at + span < gpa + step ? at + span : gpa + step;
 
         if (!(platform_load64(entry) & s->format->dirty))
@@ -565,16 +579,10 @@ static unsigned leaf_prot(const struct stage2_format *f, uint64_t entry)
 
 int stage2_lookup(const struct stage2 *s, uint64_t gpa, uint64_t *hpa, unsigned *prot, uint64_t *leaf, unsigned *level)
 {
-    const uint64_t *table = s->root;
-    uint64_t entry, inside;
-    unsigned l = s->levels;
+    struct way way;
+    unsigned l = gpa < stage2_limit(s) ? descend(s, gpa, gpa, &way) : s->levels;
+    uint64_t entry = gpa < stage2_limit(s) ? platform_load64(entry_at(&way, gpa, l)) : 0, inside;
 
-    for (;; l--) {
-        entry = gpa < stage2_limit(s) ? platform_load64(&table[level_index(gpa, l)]) : 0;
-        if (!is_present(s, entry) || is_leaf(s, entry, l))
-            break;
-        table = child_of(entry);
-    }
     if (level != NULL)
         *level = l;
     if (!is_present(s, entry))
