@@ -281,20 +281,15 @@ static int block(struct device *dev, uint32_t pasid)
     return 0;
 }
 
-static struct pasid_value value_of(const struct device *dev, const struct binding *b)
+static struct pasid_value value_of(const struct binding *b)
 {
-    const struct unit *u = dev->unit;
-    struct pasid_value value = b->first ? pasid_nested(u, b->first, b->id->did) : pasid_second_stage(u, &b->id->domain->table, b->id->did);
-    pasid_snoop(&value, b->id->snoop);
-    if (b->id->domain->table.dirty)
-        value.word[0] |= PASID0_SSADE;
-    return value;
+    return pasid_value(&b->id->domain->table, b->first, b->id->did, b->id->snoop);
 }
 
 /* The PASID entry is absent and zero. */
 static int install(struct device *dev, struct binding *b)
 {
-    struct pasid_value value = value_of(dev, b);
+    struct pasid_value value = value_of(b);
     pasid_install(dev->unit, pasid_entry(dev, b->pasid), &value);
     enter(dev, b);
     return forget_absent(dev->unit, dev->source_id);
@@ -340,7 +335,7 @@ static const enum binding_choice choices[] = {
 
 static void store(struct device *dev, const struct binding *to, enum way way)
 {
-    struct pasid_value value = value_of(dev, to);
+    struct pasid_value value = value_of(to);
     struct pasid_entry *e = pasid_entry(dev, to->pasid);
     if (way == TO_NESTED)
         pasid_replace_first(dev->unit, e, &value);
@@ -388,9 +383,9 @@ static int take_own_did(struct device *dev, struct binding **b)
     return error;
 }
 
-static int change(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
+static int change(struct device *dev, uint32_t pasid, struct binding *from, struct domain *d, struct first_stage *f)
 {
-    struct binding *from = binding_of(dev, pasid), *to;
+    struct binding *to;
     enum way way = from ? choose_way(from, d, f) : WITH_A_GAP;
     int error = way == OTHER_DID ? take_own_did(dev, &from) : 0;
     if (way == OTHER_DID)
@@ -410,16 +405,17 @@ static int change(struct device *dev, uint32_t pasid, struct domain *d, struct f
 
 static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
-    const struct binding *b = binding_of(dev, pasid);
-    if (b && b->id->domain == d && b->first == f)
-        return 0;
     if (!pasid_table_ready(dev, pasid))
         return -NIDUS_ENOMEM;
-    int error = change(dev, pasid, d, f);
+    struct binding *b = binding_of(dev, pasid);
+    if (b && b->id->domain == d && b->first == f)
+        return 0;
+    bool first = !dev->attachments;
+    int error = change(dev, pasid, b, d, f);
     if (error)
         return error;
     ats_on(dev);
-    if (!b && dev->attachments == 1)
+    if (first)
         platform_pci_bus_master(dev->segment, dev->source_id, true);
     return 0;
 }
@@ -430,7 +426,7 @@ static bool update(struct device *dev, uint32_t pasid, const struct domain *d)
     const struct binding *b = binding_of(dev, pasid);
     if (b->id->domain != d)
         return false;
-    struct pasid_value value = value_of(dev, b);
+    struct pasid_value value = value_of(b);
     pasid_replace_second(dev->unit, pasid_entry(dev, pasid), &value);
     add_gone(dev, b);
     ats_add(dev, pasid, 0, QI_ALL);

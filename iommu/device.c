@@ -135,11 +135,9 @@ static unsigned engine_users(const struct object *hwpt)
 }
 
 /* Counts what the engine has done, which with a unit that stopped answering need not be what it was told: the unit may have what it was to
- * leave in its caches, and that stays in use for ever.  users: of from, before. */
-static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from, unsigned users)
+ * leave in its caches, and that stays in use for ever.  to: what it has now; users: of from, before. */
+static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t pasid, struct object *from, unsigned users, struct object *to)
 {
-    struct object *to = device_hwpt(&a->device, pasid);
-
     if (to == from)
         return;
     if (pasid != ENGINE_NO_PASID)
@@ -170,7 +168,7 @@ static int attach_hwpt(struct iommu_context *c, struct assigned *a, uint32_t pas
         error = engine_attach(&a->device, pasid, NULL, &((struct nested *)hwpt)->first);
     else
         error = engine_attach(&a->device, pasid, &((struct paging *)hwpt)->domain, NULL);
-    follow_engine(c, a, pasid, from, users);
+    follow_engine(c, a, pasid, from, users, error != 0 ? device_hwpt(&a->device, pasid) : hwpt);
     return error != 0 || requests == (a->queued != 0) ? error : engine_page_requests(&a->device, !requests);
 }
 
@@ -281,7 +279,7 @@ static int device_detach(struct iommu_context *c, struct assigned *a, uint32_t p
     if (from != NULL && from->faults != NULL)
         end_page_requests(c, a, pasid, from);
     error = engine_detach(&a->device, pasid);
-    follow_engine(c, a, pasid, from, users);
+    follow_engine(c, a, pasid, from, users, error != 0 ? device_hwpt(&a->device, pasid) : NULL);
     a->leaving = NOT_LEAVING;
     return error;
 }

@@ -127,15 +127,18 @@ void work_begin(struct work *w)
 
 static int map_part(struct call *call, uint64_t *length, unsigned *entries)
 {
-    const struct work *w = &call->work;
+    struct work *w = &call->work;
+    struct stage2 *table = &w->paging->domain.table;
     const struct area *a = w->area;
     unsigned prot = a->prot | (w->ioas->small_pages ? STAGE2_SMALL : 0);
     uint64_t left = a->length - w->done, hpa, run;
     int error = platform_guest_memory(call->context->guest, a->gpa + w->done, &hpa, &run);
 
     if (error >= 0) {
-        *length = stage2_map_step(&w->paging->domain.table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
+        table->mergeable = false;
+        *length = stage2_map_step(table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
         error = engine_domain_map(&w->paging->domain, a->iova + w->done, hpa, *length, prot);
+        w->mergeable |= table->mergeable;
     }
     return error;
 }
@@ -161,8 +164,7 @@ static int merge_part(struct call *call, uint64_t *length, unsigned *entries)
 
     *entries = 0;
     *length = w->area->length;
-    if (!w->ioas->small_pages)
-        engine_domain_merge(&w->paging->domain, w->area->iova, w->area->length);
+    engine_domain_merge(&w->paging->domain, w->area->iova, w->area->length);
     return 0;
 }
 
@@ -188,7 +190,7 @@ int ioas_fill(struct call *call)
     struct work *w = &call->work;
     int error = w->merging ? 0 : work_step(call, map_part);
 
-    if (error != 0)
+    if (error != 0 || !w->mergeable || w->ioas->small_pages)
         return error;
     if (!w->merging) {
         w->merging = true;
@@ -352,7 +354,7 @@ int call_ioas_map(struct call *call)
 {
     struct nidus_ioas_map *map = &call->ioas_map;
     struct iommu_context *c = call->context;
-    struct area area = { .length = map->length, .gpa = map->user_va, .prot = map_prot(map->flags) };
+    unsigned prot = map_prot(map->flags);
     struct ioas *ioas;
     int error;
 
@@ -360,7 +362,7 @@ int call_ioas_map(struct call *call)
         return -NIDUS_EOPNOTSUPP;
     if (map->iova == UINT64_MAX || map->length == UINT64_MAX)
         return -NIDUS_EOVERFLOW;
-    if (area.prot == 0)
+    if (prot == 0)
         return -NIDUS_EINVAL;
     ioas = ioas_get(call, map->ioas_id);
     if (ioas == NULL)
@@ -371,12 +373,11 @@ int call_ioas_map(struct call *call)
                                                        : iova_choose(ioas, map->user_va, map->length, &map->iova);
     if (error != 0)
         return error;
-    if (!is_guest_memory(c->guest, map->user_va, map->length, area.prot & STAGE2_WRITE ? PLATFORM_WRITE : 0))
+    if (!is_guest_memory(c->guest, map->user_va, map->length, prot & STAGE2_WRITE ? PLATFORM_WRITE : 0))
         return -NIDUS_EFAULT;
-    area.iova = map->iova;
-    area.writeable = (area.prot & STAGE2_WRITE) != 0;
     call->work = (struct work){ .ioas = ioas };
-    error = area_hold(c, &call->work.held, &area);
+    error = area_hold(c, &call->work.held, &(struct area){ .iova = map->iova, .length = map->length, .gpa = map->user_va, .prot = prot,
+                                                           .writeable = (prot & STAGE2_WRITE) != 0 });
     return error != 0 ? error : map_everywhere(call);
 }
 
@@ -456,16 +457,19 @@ int call_ioas_copy(struct call *call)
     return error;
 }
 
-/* May [first, last] be unmapped? */
-static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last)
+/* May [first, last] be unmapped?  *mapped: from the first to the last IOVA in it that is.  *cut: an area reaches beyond it. */
+static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, struct nidus_iova_range *mapped, bool *cut)
 {
     const struct area *a = *area_link(&ioas->areas, first);
 
     if (a == NULL || a->iova > last)
         return -NIDUS_ENOENT;
+    mapped->start = a->iova > first ? a->iova : first;
     for (; a != NULL && a->iova <= last; a = a->next) {
+        mapped->last = area_last(a) < last ? area_last(a) : last;
         if (a->iova >= first && area_last(a) <= last)
             continue;
+        *cut = true;
         if (!a->divisible)
             return -NIDUS_ENOENT;
         if (first % PAGE_SIZE != 0 || (last + 1) % PAGE_SIZE != 0)
@@ -474,28 +478,25 @@ static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last)
     return 0;
 }
 
-/* Makes the ends of what lies in [first, last] ends of leaves in all tables, and of areas, so that nothing behind this needs memory.
- * -ENOMEM: devices find no difference, and the leaves that could be split are merged again. */
-static int make_borders(struct iommu_context *c, struct ioas *ioas, uint64_t first, uint64_t last)
+/* Makes the ends of what is mapped in [first, last] ends of leaves in all tables and, where it is cut there, of areas, so that nothing behind
+ * this needs memory.  -ENOMEM: devices find no difference, and the leaves that could be split are merged again. */
+static int make_borders(struct iommu_context *c, struct ioas *ioas, const struct nidus_iova_range *mapped, bool cut)
 {
-    const struct area *a = *area_link(&ioas->areas, first);
-    uint64_t iova = a->iova > first ? a->iova : first, length = 0;
+    uint64_t length = mapped->last - mapped->start + 1;
     unsigned areas = c->areas;
     int error = 0;
 
-    for (; a != NULL && a->iova <= last; a = a->next)
-        length = (area_last(a) < last ? area_last(a) : last) - iova + 1;
     for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
-        error = engine_domain_split(&p->domain, iova, length);
-    if (error == 0)
-        error = area_split(c, ioas, first);
-    if (error == 0) {
-        error = area_split(c, ioas, last + 1);
+        error = engine_domain_split(&p->domain, mapped->start, length);
+    if (error == 0 && cut) {
+        error = area_split(c, ioas, mapped->start);
+        if (error == 0)
+            error = area_split(c, ioas, mapped->last + 1);
         if (error != 0 && c->areas != areas)
-            area_unite(c, *area_link(&ioas->areas, first - 1));
+            area_unite(c, *area_link(&ioas->areas, mapped->start - 1));
     }
     for (struct paging *p = ioas->hwpts; p != NULL && error != 0 && !ioas->small_pages; p = p->next)
-        engine_domain_merge(&p->domain, iova, length);
+        engine_domain_merge(&p->domain, mapped->start, length);
     return error;
 }
 
@@ -505,6 +506,8 @@ int call_ioas_unmap(struct call *call)
     struct ioas *ioas = ioas_get(call, unmap->ioas_id);
     bool all = unmap->iova == 0 && unmap->length == UINT64_MAX;
     uint64_t last = all ? UINT64_MAX : unmap->iova + unmap->length - 1;
+    struct nidus_iova_range mapped;
+    bool cut = false;
     int error = 0;
 
     if (ioas == NULL)
@@ -516,9 +519,9 @@ int call_ioas_unmap(struct call *call)
     if (last < unmap->iova)
         return -NIDUS_EOVERFLOW;
     if (!all)
-        error = check_unmap(ioas, unmap->iova, last);
+        error = check_unmap(ioas, unmap->iova, last, &mapped, &cut);
     if (error == 0 && !all)
-        error = make_borders(call->context, ioas, unmap->iova, last);
+        error = make_borders(call->context, ioas, &mapped, cut);
     if (error != 0)
         return error;
     call->work = (struct work){ .ioas = ioas, .held = areas_leave(ioas, unmap->iova, last, &unmap->length) };

@@ -20,16 +20,14 @@ static uint64_t ioas_limit(const struct ioas *ioas)
 static bool next_reserved(const struct ioas *ioas, uint64_t first, uint64_t last, struct nidus_iova_range *out)
 {
     struct nidus_iova_range r;
-    uint64_t limit = ioas_limit(ioas);
-    bool found = first <= INTERRUPT_RANGE_LAST && last >= INTERRUPT_RANGE_FIRST;
 
-    *out = found ? (struct nidus_iova_range){ INTERRUPT_RANGE_FIRST, INTERRUPT_RANGE_LAST } : (struct nidus_iova_range){ limit, UINT64_MAX };
+    *out = (struct nidus_iova_range){ ioas_limit(ioas), UINT64_MAX };
+    if (first <= INTERRUPT_RANGE_LAST && last >= INTERRUPT_RANGE_FIRST)
+        *out = (struct nidus_iova_range){ INTERRUPT_RANGE_FIRST, INTERRUPT_RANGE_LAST };
     for (const struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-        if (engine_domain_reserved(&p->domain, first, last, &r.start, &r.last) && r.start < out->start) {
+        if (engine_domain_reserved(&p->domain, first, last, &r.start, &r.last) && r.start < out->start)
             *out = r;
-            found = true;
-        }
-    return found || last >= limit;
+    return out->start <= last;
 }
 
 bool iova_collide(const struct area *list, const struct domain *d)

@@ -167,7 +167,8 @@ struct work {
     struct paging *paging;      /* the table that it is at, … */
     struct area *area;          /* … the area, … */
     uint64_t done;              /* … and how many of its bytes are done */
-    bool merging;               /* all is mapped, and what makes large pages with what lies beside it becomes that */
+    bool mergeable;             /* what was mapped may make large pages with what lies beside it; … */
+    bool merging;               /* … all is mapped, and it becomes that */
     int error;                  /* of the mapping: what was mapped is then taken back */
     int unmap_error;
     int (*filled)(struct call *call, struct paging *only);

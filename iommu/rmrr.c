@@ -52,7 +52,9 @@ bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t las
     const struct device *dev = d->rmrr_of;
     struct dmar_rmrr r;
     bool found = false;
-    for (struct dmar_structure s = { 0 }; dev && dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &s, &r); )
+    if (!dev)
+        return false;
+    for (struct dmar_structure s = { 0 }; dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &s, &r); )
         if (r.base <= last && r.limit >= first && (!found || r.base < *range_first)) {
             *range_first = r.base;
             *range_last = r.limit;

@@ -11,6 +11,7 @@
 #define PASID0_PGTT    BITS(8, 6)
 #define     PGTT_SECOND 2u
 #define     PGTT_NESTED 3u
+#define PASID0_SSADE   BIT(9)       /* A and D in the second stage */
 #define PASID0_SSPTPTR BITS(63, 12)
 #define PASID1_DID     BITS(15, 0)
 #define PASID1_PWSNP   BIT(23)
@@ -36,36 +37,23 @@ static void written(const struct unit *u, const volatile void *entry, size_t siz
         platform_write_back(entry, size);
 }
 
-struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did)
+struct pasid_value pasid_value(const struct stage2 *table, const struct first_stage *f, uint16_t did, uint8_t snoop)
 {
-    return (struct pasid_value){ .word = {
-        [0] = ENTRY_P | place(PASID0_AW, table->levels - 2) | place(PASID0_PGTT, PGTT_SECOND) |
-              (platform_phys(table->root) & PASID0_SSPTPTR),
-        [1] = place(PASID1_DID, did) | (u->ecap & ECAP_SMPWCS ? PASID1_PWSNP : 0) | (u->ecap & ECAP_SC ? PASID1_PGSNP : 0),
+    struct pasid_value value = { .word = {
+        [0] = ENTRY_P | place(PASID0_AW, table->levels - 2) | place(PASID0_PGTT, f ? PGTT_NESTED : PGTT_SECOND) |
+              (table->dirty ? PASID0_SSADE : 0) | (platform_phys(table->root) & PASID0_SSPTPTR),
+        [1] = place(PASID1_DID, did) | (snoop & SNOOP_WALKS ? PASID1_PWSNP : 0) | (snoop & SNOOP_PAGES ? PASID1_PGSNP : 0),
     } };
-}
-
-struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did)
-{
-    struct pasid_value value = pasid_second_stage(u, &f->parent->table, did);
-    value.word[0] = (value.word[0] & ~PASID0_PGTT) | place(PASID0_PGTT, PGTT_NESTED);
-    value.word[2] = place(PASID2_FSPM, f->levels - 4) | (f->sre ? PASID2_SRE : 0) | (f->wpe ? PASID2_WPE : 0) |
-                    (f->eafe ? PASID2_EAFE : 0) | (f->pgtbl & PASID2_FSPTPTR);
+    if (f)
+        value.word[2] = place(PASID2_FSPM, f->levels - 4) | (f->sre ? PASID2_SRE : 0) | (f->wpe ? PASID2_WPE : 0) |
+                        (f->eafe ? PASID2_EAFE : 0) | (f->pgtbl & PASID2_FSPTPTR);
     return value;
-}
-
-void pasid_snoop(struct pasid_value *value, uint8_t snoop)
-{
-    value->word[1] &= ~((snoop & SNOOP_WALKS ? 0 : PASID1_PWSNP) | (snoop & SNOOP_PAGES ? 0 : PASID1_PGSNP));
 }
 
 void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
 {
-    for (unsigned i = 6; i; i -= 2)
-        hw_store_pair(&e->word[i], value->word[i], value->word[i + 1]);
-    written(u, e, sizeof *e);
-    hw_store_pair(&e->word[0], value->word[0], value->word[1]); /* P, PGTT, SSPTPTR and DID: one store */
-    written(u, e, sizeof *e);
+    pasid_replace_first(u, e, value);
+    pasid_replace_second(u, e, value); /* P, PGTT, SSPTPTR and DID: one store */
 }
 
 void pasid_replace_second(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
@@ -88,7 +76,7 @@ void pasid_make_absent(const struct unit *u, struct pasid_entry *e)
 
 void pasid_zero(const struct unit *u, struct pasid_entry *e)
 {
-    for (unsigned i = 0; i < 8; i += 2)
+    for (unsigned i = 0; i < 4; i += 2)
         hw_store_pair(&e->word[i], 0, 0);
     written(u, e, sizeof *e);
 }

@@ -93,20 +93,15 @@ bool pasid_table_ready(struct device *dev, uint32_t pasid);
 /* Gives directory and tables back, which no unit uses any more. */
 void pasid_tables_free(struct device *dev);
 
-/* What a PASID entry is to hold. */
+/* What a PASID entry is to hold, in its first half: what is behind that stays 0. */
 struct pasid_value {
-    uint64_t word[8];
+    uint64_t word[4];
 };
 
-/* Present entries, built from zero out of the unit's capabilities and what is asked for.  table is one that the unit can walk. */
-struct pasid_value pasid_second_stage(const struct unit *u, const struct stage2 *table, uint16_t did);
-struct pasid_value pasid_nested(const struct unit *u, const struct first_stage *f, uint16_t did);
+/* A present entry, built from zero: the second stage `table`, which the unit can walk, and over it f, if it is not NULL.  snoop: SNOOP_*. */
+struct pasid_value pasid_value(const struct stage2 *table, const struct first_stage *f, uint16_t did, uint8_t snoop);
 
-#define PASID0_SSADE BIT(9)     /* A and D in the second stage */
-/* Keeps of PWSNP and PGSNP what snoop (SNOOP_*) has. */
-void pasid_snoop(struct pasid_value *value, uint8_t snoop);
-
-/* Writes value over an entry that is not present; its P bit becomes visible last. */
+/* Writes value over an entry that is absent and zero; its P bit becomes visible last. */
 void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
 /* One half of what an entry says, indivisibly, while it is present (6.2.3.1): P, PGTT, SSPTPTR, AW, DID and what goes with them; or the
  * fields of the first stage. */

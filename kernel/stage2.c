@@ -115,17 +115,19 @@ struct way {
 
 static unsigned descend(const struct stage2 *s, uint64_t gpa, uint64_t last, struct way *way)
 {
-    uint64_t *table = s->root, present = s->format->present, large = s->format->large, entry;
+    unsigned lowest = 1 + (unsigned)(51 - __builtin_clzll((gpa ^ last) | PAGE_SIZE)) / 9; /* where their indices differ */
+    uint64_t *table = s->root, present = s->format->present, large = s->format->large;
     unsigned level = s->levels, shift = PAGE_SHIFT + 9 * (level - 1);
 
-    for (;; level--, shift -= 9, table = child_of(entry)) {
-        way->table[level] = table;
-        if (level == 1 || (gpa ^ last) >> shift != 0)
-            return level;
-        entry = platform_load64(&table[(gpa >> shift) % ENTRIES]);
+    for (way->table[level] = table; level > lowest; shift -= 9) {
+        uint64_t entry = platform_load64(&table[(gpa >> shift) % ENTRIES]);
+
         if (!(entry & present) || (entry & large))
-            return level;
+            break;
+        table = child_of(entry);
+        way->table[--level] = table;
     }
+    return level;
 }
 
 static uint64_t *entry_at(const struct way *way, uint64_t gpa, unsigned level)
@@ -217,11 +219,6 @@ void stage2_destroy(struct stage2 *s)
     s->root = NULL;
 }
 
-uint64_t stage2_limit(const struct stage2 *s)
-{
-    return level_span(s->levels + 1);
-}
-
 static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
 {
     if (size == 0 || gpa % PAGE_SIZE != 0 || size % PAGE_SIZE != 0)
@@ -237,6 +234,12 @@ static uint64_t leaf_span(unsigned page_sizes, unsigned level)
     bool has = level == 1 || (level == 2 && (page_sizes & STAGE2_2M)) || (level == 3 && (page_sizes & STAGE2_1G));
 
     return has ? level_span(level) : 0;
+}
+
+/* Can one leaf of that span map all of it? */
+static bool leaf_fits(uint64_t gpa, uint64_t hpa, uint64_t size, uint64_t span)
+{
+    return size == span && ((gpa | hpa) & (span - 1)) == 0;
 }
 
 /* What is mapped how, and the tables that it takes. */
@@ -265,7 +268,7 @@ static int plan_map(struct mapping *m, const uint64_t *table, unsigned level, ui
             if (is_leaf(m->s, entry, level))
                 return -NIDUS_EEXIST;
             child = child_of(entry);
-        } else if (next - gpa == leaf && (hpa & (leaf - 1)) == 0) {
+        } else if (leaf_fits(gpa, hpa, next - gpa, leaf)) {
             continue;
         } else {
             m->tables++;
@@ -275,6 +278,14 @@ static int plan_map(struct mapping *m, const uint64_t *table, unsigned level, ui
             return error;
     }
     return 0;
+}
+
+/* Entries first to last of the table are leaves and tables now. */
+static void written(struct stage2 *s, const uint64_t *table, unsigned first, unsigned last)
+{
+    write_back_entries(s, table, first, last);
+    if (is_present(s, platform_load64(&table[0])) && is_present(s, platform_load64(&table[ENTRIES - 1])))
+        s->mergeable = true;
 }
 
 /* Maps [gpa, end), which plan_map has accepted, with the spare tables. */
@@ -289,7 +300,7 @@ static void map_range(struct mapping *m, uint64_t *table, unsigned level, uint64
         next = part_end(gpa, end, level);
         if (is_present(m->s, platform_load64(entry))) {
             map_range(m, child_of(platform_load64(entry)), level - 1, gpa, next, hpa);
-        } else if (next - gpa == leaf && (hpa & (leaf - 1)) == 0) {
+        } else if (leaf_fits(gpa, hpa, next - gpa, leaf)) {
             platform_store64(entry, hpa | m->bits | (level > 1 ? m->s->format->large : 0));
         } else {
             uint64_t *child = chain_pop(&m->spare);
@@ -298,7 +309,7 @@ static void map_range(struct mapping *m, uint64_t *table, unsigned level, uint64
             platform_store64(entry, platform_phys(child) | m->s->format->table);
         }
     }
-    write_back_entries(m->s, table, first, last);
+    written(m->s, table, first, last);
 }
 
 static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
@@ -306,6 +317,19 @@ static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
     return (prot & STAGE2_READ ? f->read : 0) | (prot & STAGE2_WRITE ? f->write : 0) |
            (prot & STAGE2_EXECUTE ? f->execute : f->no_execute) |
            (prot & STAGE2_UNCACHED ? f->uncached : f->cached) | (prot & STAGE2_SNOOP ? f->snoop : 0);
+}
+
+/* The most frequent case at less cost: all of it is one leaf, in a table that is there.  false: it is not, and nothing is done. */
+static bool map_one(const struct mapping *m, const struct way *way, unsigned level, uint64_t gpa, uint64_t size, uint64_t hpa)
+{
+    unsigned i = level_index(gpa, level);
+    uint64_t *table = way->table[level];
+
+    if (!leaf_fits(gpa, hpa, size, leaf_span(m->page_sizes, level)) || is_present(m->s, platform_load64(&table[i])))
+        return false;
+    platform_store64(&table[i], hpa | m->bits | (level > 1 ? m->s->format->large : 0));
+    written(m->s, table, i, i);
+    return true;
 }
 
 static unsigned sizes_for(const struct stage2 *s, unsigned prot)
@@ -327,6 +351,8 @@ int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsi
     if (size > ADDRESS_END || hpa > ADDRESS_END - size)
         return -NIDUS_EOVERFLOW;
     level = descend(s, gpa, gpa + size - 1, &way);
+    if (map_one(&m, &way, level, gpa, size, hpa))
+        return 0;
     error = plan_map(&m, way.table[level], level, gpa, gpa + size, hpa);
     if (error == 0)
         error = chain_alloc(s, &m.spare, m.tables);
@@ -441,6 +467,12 @@ static void split_at(struct stage2 *s, uint64_t gpa, void **spare)
     }
 }
 
+/* Does [gpa, end) consist of whole entries of a table of this level, the lowest over it?  Then it cuts no leaf. */
+static bool is_whole(uint64_t gpa, uint64_t end, unsigned level)
+{
+    return ((gpa | end) & (level_span(level) - 1)) == 0;
+}
+
 int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
 {
     uint64_t end = gpa + size;
@@ -451,7 +483,7 @@ int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
 
     if (error != 0)
         return error;
-    if (((gpa | end) & (level_span(descend(s, gpa, end - 1, &way)) - 1)) == 0) /* whole entries of that table */
+    if (is_whole(gpa, end, descend(s, gpa, end - 1, &way)))
         return 0;
     splits = splits_at(s, gpa, 0) + splits_at(s, end, gpa); /* at most 4 */
     if (splits == 0)
@@ -517,7 +549,7 @@ static void unlink_empty(struct stage2 *s, const struct way *way, uint64_t gpa, 
 
 int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_freed *freed, uint64_t *unmapped)
 {
-    int error = stage2_split(s, gpa, size);
+    int error = check_range(s, gpa, size);
     struct way way;
     unsigned level;
     uint64_t bytes;
@@ -525,6 +557,12 @@ int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_fr
     if (error != 0)
         return error;
     level = descend(s, gpa, gpa + size - 1, &way);
+    if (!is_whole(gpa, gpa + size, level)) {
+        error = stage2_split(s, gpa, size);
+        if (error != 0)
+            return error;
+        level = descend(s, gpa, gpa + size - 1, &way);
+    }
     bytes = unmap_range(s, way.table[level], level, gpa, gpa + size, freed);
     unlink_empty(s, &way, gpa, level, freed);
     if (unmapped != NULL)

@@ -40,6 +40,7 @@ struct stage2 {
     unsigned page_sizes;        /* STAGE2_2M | STAGE2_1G: leaves above 4 KiB that may be used */
     bool coherent;              /* false: every store is written back */
     bool dirty;                 /* hardware sets D in leaves that are written through (VT-d: SSADE) */
+    bool mergeable;             /* a table that stage2_map wrote to may be full: its ends are; set by it, for its caller to clear */
 };
 
 /* Tables that were unlinked and may still be in a walker's caches. */
@@ -57,7 +58,10 @@ int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned l
 void stage2_destroy(struct stage2 *s);
 
 /* First address beyond the table: 2^39, 2^48 or 2^57. */
-uint64_t stage2_limit(const struct stage2 *s);
+static inline uint64_t stage2_limit(const struct stage2 *s)
+{
+    return 1ULL << (12 + 9 * s->levels);
+}
 
 /*
  * Maps [gpa, gpa + size) to [hpa, hpa + size).  All or nothing.
