@@ -678,6 +678,21 @@ static void test_merge_invalidates_before_it_frees(void **state)
     assert_int_equal(fake.dones, 1); /* nothing was merged */
 }
 
+/* The smaller the leaves, the more a bitmap tells. */
+static void test_dirty_tracking_keeps_small_leaves(void **state)
+{
+    (void)state;
+    start_with_device();
+    make_domain(&domain, false);
+    domain.dirty = true;
+    map_in_two(1ULL << 33);
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 4096);
+    domain.dirty = false;
+    engine_domain_merge(&domain, (1ULL << 33) + 2 * MB - 4096, 4096);
+    assert_int_equal(leaf_at(1ULL << 33), 2 * MB);
+}
+
 /* What it may still know is never used again. */
 static void test_merge_without_an_answer(void **state)
 {
@@ -1088,7 +1103,7 @@ int main(void)
         T(test_unit_that_does_not_snoop), T(test_present_last), T(test_detach), T(test_domain_ids), T(test_no_domain_id_left),
         T(test_refused_replace), T(test_first_stage_checks), T(test_unit_without_nesting), T(test_read_only_under_a_first_stage),
         T(test_unmap_invalidates_every_child), T(test_unmap_of_more_than_one_block), T(test_caching_mode),
-        T(test_merge_invalidates_before_it_frees), T(test_merge_without_an_answer), T(test_unmap_without_an_answer),
+        T(test_merge_invalidates_before_it_frees), T(test_dirty_tracking_keeps_small_leaves), T(test_merge_without_an_answer), T(test_unmap_without_an_answer),
         T(test_invalidated_ranges), T(test_many_ranges_are_one_submission),
         T(test_interrupt_entries), T(test_interrupt_entries_of_another_unit), T(test_blocked_device_faults), T(test_interrupt_fault), T(test_second_stage_fault), T(test_nested_faults),
         T(test_read_only_table_page), T(test_overflow_and_storm), T(test_unit_that_vanished), T(test_interrupts),

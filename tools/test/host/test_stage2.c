@@ -361,9 +361,11 @@ static void merge(uint64_t gpa, uint64_t size)
 static void map_and_merge(uint64_t gpa, uint64_t size, uint64_t hpa, unsigned prot)
 {
     uint64_t before = host_pages_live();
+    unsigned merged_before;
     int error;
 
     begin_change(gpa, size, true, hpa, prot);
+    table.mergeable = false;
     host_store_hook = check_between_stores;
     error = stage2_map(&table, gpa, hpa, size, prot);
     host_store_hook = NULL;
@@ -375,7 +377,9 @@ static void map_and_merge(uint64_t gpa, uint64_t size, uint64_t hpa, unsigned pr
     } else {
         assert_int_equal(error, 0);
         naive_set(gpa, size, hpa, prot);
+        merged_before = merged;
         merge(gpa, size);
+        assert_true(merged == merged_before || table.mergeable);
     }
 }
 
