@@ -61,7 +61,15 @@ bool iommu_fenced(struct iommu_context *context, uint32_t id);
 /* Is nr one of this part's calls (0x3b00 to 0x3bff, FAULT_READ, EVENT_READ, EVENT_WRITE)? */
 static inline bool iommu_handles(uint64_t nr)
 {
-    return nr >> 8 == NIDUS_CALL_DESTROY >> 8 || nr == NIDUS_CALL_FAULT_READ || nr == NIDUS_CALL_EVENT_READ || nr == NIDUS_CALL_EVENT_WRITE;
+    switch (nr) {
+    case 0x3b00 ... 0x3bff:
+    case NIDUS_CALL_FAULT_READ:
+    case NIDUS_CALL_EVENT_READ:
+    case NIDUS_CALL_EVENT_WRITE:
+        return true;
+    default:
+        return false;
+    }
 }
 /* Performs call nr with the payload at gpa.  0 or a negative errno for RAX; or IOMMU_AGAIN: a bounded step of it is done, and the same call
  * has to be made again, before any other of this guest and before it runs on. */

@@ -96,15 +96,15 @@ static bool do_xsetbv(struct guest *g, const struct vcpu_exit *exit)
 
 static void do_call(struct guest *g, const struct vcpu_exit *exit)
 {
-    struct vcpu *v = g->vcpu;
     int64_t result = -NIDUS_EPERM;
     if (exit->cpl == 0)
         result = hypercall(g, g->gpr[VCPU_RAX], g->gpr[VCPU_RDI], g->gpr[VCPU_RSI]);
-    g->call_length = result == IOMMU_AGAIN ? exit->length : 0;
-    if (result == CALL_AGAIN || result == IOMMU_AGAIN)
-        return;
-    g->gpr[VCPU_RAX] = (uint64_t)result;
-    guest_cpu->skip(v, exit->length);
+    if (result > CALL_AGAIN) {  /* as 0 and every errno */
+        g->gpr[VCPU_RAX] = (uint64_t)result;
+        guest_cpu->skip(g->vcpu, exit->length);
+    } else if (result == IOMMU_AGAIN) {
+        g->call_length = exit->length;
+    }
 }
 
 static void stop_for_memory(struct guest *g, const struct vcpu_exit *exit)

@@ -35,10 +35,12 @@ static uint64_t until(const struct guest *g, uint64_t end)
 /* Lets the guest run, or a call of it that has steps left: between those others have their turns, but it sees nothing of that. */
 static void enter(struct guest *g, struct vcpu_exit *exit)
 {
-    if (g->call_length == 0)
+    if (g->call_length == 0) {
         guest_cpu->enter(g->vcpu, exit);
-    else
-        *exit = (struct vcpu_exit){ .kind = VCPU_EXIT_CALL, .length = g->call_length };
+        return;
+    }
+    *exit = (struct vcpu_exit){ .kind = VCPU_EXIT_CALL, .length = g->call_length };
+    g->call_length = 0;
 }
 
 static void run_slice(struct guest *g)
@@ -46,12 +48,12 @@ static void run_slice(struct guest *g)
     struct vcpu_exit exit = { .kind = VCPU_EXIT_INTERRUPT };
     uint64_t start = rdtsc(), end = start + tsc_of_ns(SLICE_NS), deadline = 0;
     interrupts_take();          /* a tick of the slice before must not end this one */
-    events_look(false);
     xstate_load(&g->xstate);
     if (guest_cpu->load != NULL)
         guest_cpu->load(g->vcpu);
     do {
         if (exit.kind == VCPU_EXIT_INTERRUPT || deadline != g->apic.deadline) {
+            events_look(false); /* it may have been a unit's */
             guest_apic_poll(&g->apic);
             deadline = g->apic.deadline;
             guest_cpu->arm(g->vcpu, until(g, end));
@@ -60,8 +62,6 @@ static void run_slice(struct guest *g)
             guest_apic_deliver(g);
         enter(g, &exit);
         exit_handle(g, &exit);
-        if (exit.kind == VCPU_EXIT_INTERRUPT) /* it may have been a unit's */
-            events_look(false);
     } while (g->state == GUEST_RUNNING && rdtsc_about() < end);
     uint64_t used = tsc_to_ns(rdtsc() - start);
     if (used > 2 * SLICE_NS)

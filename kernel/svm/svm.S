@@ -32,13 +32,12 @@ svm_run:
     vmrun %rax
     vmsave %rax
 
-    mov (%rsp), %rax                /* RAX and RSP are in the VMCB */
+    pop %rax                        /* gpr; RAX and RSP are in the VMCB */
     FOR_GPRS SAVE_GPR, %rax
     mov %rsi, RSI(%rax)
     mov %rdi, RDI(%rax)
 
-    pop %rsi
-    pop %rax
+    pop %rax                        /* host_vmcb */
     vmload %rax
     cli
     stgi

@@ -21,7 +21,7 @@
 #define CPUID_SVM_NP       (1u << 0) /* EDX */
 #define CPUID_SVM_NRIPS    (1u << 3) /* EDX */
 #define CPUID_HAS_SVM      (1u << 2) /* 80000001 ECX */
-#define NO_PAGE            1ull /* no address of a page */
+#define NO_PAGE            (1ull << 63) /* not canonical: no instruction is there */
 #define CPUID_HAS_1G       (1u << 26) /* 80000001 EDX */
 
 struct vcpu {
@@ -219,16 +219,21 @@ static unsigned prefixes(const struct vmcb *c, const uint8_t *bytes, unsigned co
 
 /* What makes a guest leave, apart from what decode_other() knows. */
 #define EXIT_ROWS (SVM_EXIT_RDPRU + 1)
+#define IN_RCX    0xffu
 static const struct exit_row {
     uint8_t kind;               /* enum vcpu_exit_kind */
-    uint8_t opcode_size;        /* of the instruction, where it is skipped */
-    uint8_t number;             /* of the control register */
-    uint32_t opcode, mask;      /* lowest byte first */
-    const char *text;
+    uint8_t number;             /* of the control register; IN_RCX: of the MSR; 0: it has none */
+    uint8_t opcode_size;        /* of the instruction, where it is skipped; 0: text is there */
+    union {
+        struct {
+            uint32_t opcode, mask; /* lowest byte first */
+        };
+        const char *text;
+    };
 } exit_rows[EXIT_ROWS] = {
-#define SKIP(kind, size, opcode) { kind, size, 0, opcode, (1u << 8 * (size)) - 1, "" }
-#define CR_WRITE(n)              { VCPU_EXIT_CR, 2, n, 0x220f, 0xffff, "" }
-#define TOLD(kind, words)        { kind, 0, 0, 0, 0, words }
+#define SKIP(kind, size, opcode) { kind, 0, size, { { opcode, (1u << 8 * (size)) - 1 } } }
+#define CR_WRITE(n)              { VCPU_EXIT_CR, n, 2, { { 0x220f, 0xffff } } }
+#define TOLD(kind, words)        { kind, 0, 0, { .text = words } }
     [SVM_EXIT_CR4_WRITE] = CR_WRITE(4),
     [SVM_EXIT_CR8_WRITE] = CR_WRITE(8),
     [SVM_EXIT_INTR] = TOLD(VCPU_EXIT_INTERRUPT, ""),
@@ -240,7 +245,7 @@ static const struct exit_row {
     [SVM_EXIT_INVD] = TOLD(VCPU_EXIT_OTHER, "INVD, which throws away what all caches hold"),
     [SVM_EXIT_HLT] = SKIP(VCPU_EXIT_HLT, 1, 0xf4),
     [SVM_EXIT_INVLPGA] = TOLD(VCPU_EXIT_UNDEFINED, "an instruction of SVM"),
-    [SVM_EXIT_MSR] = { VCPU_EXIT_MSR, 2, 0, 0x300f, 0xfdff, "" }, /* 30h: WRMSR, 32h: RDMSR */
+    [SVM_EXIT_MSR] = { VCPU_EXIT_MSR, IN_RCX, 2, { { 0x300f, 0xfdff } } }, /* 30h: WRMSR, 32h: RDMSR */
     [SVM_EXIT_TASK_SWITCH] = TOLD(VCPU_EXIT_OTHER, "a task switch"),
     [SVM_EXIT_FERR_FREEZE] = TOLD(VCPU_EXIT_OTHER, "an x87 error in the old (FERR) way"),
     [SVM_EXIT_SHUTDOWN] = TOLD(VCPU_EXIT_CRASH, "triple fault"),
@@ -279,12 +284,11 @@ static bool is_opcode(const uint8_t *bytes, const struct exit_row *row)
 
 /* The same instruction in the page that the last one was in?  A guest that has put another page there without a new CR3 finds its own
  * bytes misread, if they are the same instruction with prefixes, and nobody else's. */
-static bool is_in_known_page(const struct vcpu *v, const struct exit_row *row)
+static bool is_in_known_page(const struct vcpu *v, const struct vmcb *c, const struct exit_row *row)
 {
-    const struct vmcb *c = v->vmcb;
-    uint64_t offset = c->rip % PAGE_SIZE;
-    return v->code_page == c->rip - offset && v->code_cr3 == c->cr3 && (c->cs.attributes & SEGMENT_LONG) &&
-           offset <= PAGE_SIZE - sizeof(row->opcode) && is_opcode(v->code + offset, row);
+    uint64_t offset = c->rip - v->code_page;
+    return offset <= PAGE_SIZE - sizeof(row->opcode) && v->code_cr3 == c->cr3 && (c->cs.attributes & SEGMENT_LONG) &&
+           is_opcode(v->code + offset, row);
 }
 
 /* Length of the instruction that left, and what only its bytes say; OTHER: they are not what row says. */
@@ -313,16 +317,14 @@ static void decode_instruction(struct vcpu *v, const struct exit_row *row, struc
     struct vmcb *c = v->vmcb;
     exit->cpl = c->cpl;
     exit->length = row->opcode_size;
-    if (exit->kind == VCPU_EXIT_MSR) {
-        exit->write = c->exit_info1;
-        exit->number = (uint32_t)v->guest->gpr[VCPU_RCX];
-    } else if (exit->kind == VCPU_EXIT_CR) {
-        exit->write = true;
-        exit->number = row->number;
+    if (row->number != 0) {
+        bool is_msr = row->number == IN_RCX;
+        exit->number = is_msr ? (uint32_t)v->guest->gpr[VCPU_RCX] : row->number;
+        exit->write = !is_msr || c->exit_info1 != 0;
     }
     if (have_next_rip && exit->kind != VCPU_EXIT_CR)
         exit->length = (unsigned)(c->next_rip - c->rip);
-    else if (exit->kind == VCPU_EXIT_CR || !is_in_known_page(v, row))
+    else if (exit->kind == VCPU_EXIT_CR || !is_in_known_page(v, c, row))
         read_instruction(v, row, exit);
 }
 
@@ -368,34 +370,45 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */
-static void keep_event(struct vcpu *v)
+static void keep_event(struct vcpu *v, uint64_t event)
 {
-    uint64_t event = v->vmcb->exit_int_info;
-    v->vmcb->event_inject = 0;
-    if (!(event & EVENT_VALID))
-        return;
     if ((event & EVENT_TYPE) == EVENT_EXCEPTION)
         v->vmcb->event_inject = event;
     if ((event & EVENT_TYPE) == EVENT_INTERRUPT)
         guest_apic_again(&v->guest->apic, (uint8_t)event);
 }
 
-static void enter(struct vcpu *v, struct vcpu_exit *exit)
+static void before_entry(struct vcpu *v, const struct guest *g)
 {
     struct vmcb *c = v->vmcb;
-    c->v_intr = v->v_intr | guest_apic_cr8(&v->guest->apic); /* V_TPR, which a read of CR8 gives without an exit */
-    c->rax = v->guest->gpr[VCPU_RAX];
-    svm_enter(v->phys, v->guest->gpr, host_phys);
+    c->v_intr = v->v_intr | guest_apic_cr8(&g->apic); /* V_TPR, which a read of CR8 gives without an exit */
+    c->rax = g->gpr[VCPU_RAX];
+}
+
+static void after_exit(struct vcpu *v)
+{
+    struct vmcb *c = v->vmcb;
     v->guest->gpr[VCPU_RAX] = c->rax;
     c->tlb_control = 0;
-    keep_event(v);
+    c->event_inject = 0;
+    if (c->exit_int_info & EVENT_VALID)
+        keep_event(v, c->exit_int_info);
+}
+
+static void enter(struct vcpu *v, struct vcpu_exit *exit)
+{
+    struct guest *g = v->guest;
+    before_entry(v, g);
+    svm_enter(v->phys, g->gpr, host_phys);
+    after_exit(v);
     decode(v, exit);
 }
 
 static void skip(struct vcpu *v, unsigned length)
 {
-    v->vmcb->rip += length;
-    v->vmcb->interrupt_shadow = 0;
+    struct vmcb *c = v->vmcb;
+    c->rip += length;
+    c->interrupt_shadow = 0;
 }
 
 /* Virtual interrupts, 15.21.4: only so that the guest leaves when it can take one; the one that it gets is injected. */
