@@ -5,5 +5,5 @@ ACCEL ?= tcg
 RUN_DISK := $(B)/nidus$(if $(filter bochs,$(ACCEL)),-bochs).img
 
 .PHONY: run
-run: $(RUN_DISK) $(if $(filter bochs,$(ACCEL)),,$(B)/qemu/qemu-system-x86_64)
+run: $(RUN_DISK) $(if $(filter bochs,$(ACCEL)),$(B)/bochs/bochs,$(B)/qemu/qemu-system-x86_64)
 	$(Q)B=$(B) tools/run/run --accel $(ACCEL) $(RUN_DISK)
