@@ -5,7 +5,6 @@
 
 #include "kernel/cpu.h"
 
-#define CR4_VMXE      (1ull << 13)
 #define CR4_PCIDE     (1ull << 17)
 #define HIGH          0xffffffff00000000ull
 #define RIGHTS_P_S    0x90u

@@ -24,6 +24,7 @@
 #define MSR_VMX_MISC          0x485u
 #define   MISC_TIMER_SHIFT(misc) ((misc) & 31) /* the preemption timer counts when this bit of the TSC changes */
 #define MSR_VMX_CR0_FIXED0    0x486u
+#define MSR_VMX_CR4_FIXED0    0x488u
 #define MSR_VMX_PROC2         0x48bu
 #define MSR_VMX_EPT_VPID      0x48cu
 #define MSR_VMX_TRUE_PIN      0x48du
@@ -79,6 +80,8 @@ enum vmcs_field {
 #define PROC_INTERRUPT_WINDOW (1u << 2)
 #define PROC2_ENCLS           (1u << 15)
 #define ENTRY_64_BIT          (1u << 9)
+
+#define CR4_VMXE              (1ull << 13)
 
 /* Event fields: entry, exit, vectoring. */
 #define EVENT_VALID           (1u << 31)

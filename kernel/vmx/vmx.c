@@ -2,7 +2,7 @@
 /*
  * vmx.c: the vCPU on Intel VMX with EPT (SDM volume 3, chapters 24 to 34).
  *
- * Asked of the processor: the rows of the tables below that are not optional; what is missing is named.  Each guest has a VPID and
+ * Asked of the processor: what kernel/vmx/capability.c lists; what is missing is named.  Each guest has a VPID and
  * an EPT pointer of its own, and what a former guest left under them is invalidated when it is created; nidus adds to a live guest's EPT
  * but never takes from it, so nothing needs an invalidation after that, save what an emulated instruction itself would have flushed.
  */
@@ -16,11 +16,11 @@
 #include "kernel/trap.h"
 #include "kernel/time.h"
 #include "kernel/vcpu.h"
+#include "kernel/vmx/capability.h"
 #include "kernel/vmx/check.h"
 #include "kernel/vmx/vmcs.h"
 
 #define CPUID_HAS_VMX   (1u << 5) /* 1 ECX */
-#define CR4_VMXE        (1ull << 13)
 #define CR0_CACHE       (CR0_CD | CR0_NW)
 #define CR0_OWNED       (CR0_NE | CR0_CACHE)
 #define DR6_CAUSES      0xe00full /* B3:B0, BD, BS, BT */
@@ -44,70 +44,6 @@ struct vcpu {
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "create() gives it a page");
 
-enum control { PIN, PROC, PROC2, EXIT, ENTRY, CONTROLS };
-static const struct {
-    uint32_t msr;               /* bits 31:0: those that must be 1, 63:32: those that may be */
-    enum vmcs_field field;
-} controls[CONTROLS] = {
-    [PIN] = { MSR_VMX_TRUE_PIN, VMCS_PIN },
-    [PROC] = { MSR_VMX_TRUE_PROC, VMCS_PROC },
-    [PROC2] = { MSR_VMX_PROC2, VMCS_PROC2 },
-    [EXIT] = { MSR_VMX_TRUE_EXIT, VMCS_EXIT },
-    [ENTRY] = { MSR_VMX_TRUE_ENTRY, VMCS_ENTRY },
-};
-
-/* What is asked of the controls, SDM 25.6 to 25.8.  All others are 0 wherever they can be. */
-static const struct {
-    uint8_t control;
-    uint8_t bit;
-    enum { MUST, MAY, MUST_NOT } want;
-    const char *name;
-} control_bits[] = {
-    { PIN, 0, MUST, "external-interrupt exiting" },
-    { PIN, 3, MUST, "NMI exiting" },
-    { PIN, 6, MAY, "preemption timer" },
-    { PROC, 7, MUST, "HLT exiting" },
-    { PROC, 10, MUST, "MWAIT exiting" },
-    { PROC, 11, MUST, "RDPMC exiting" },
-    { PROC, 15, MUST_NOT, "CR3-load exiting" },        /* 1 unless the true controls let it be 0 */
-    { PROC, 16, MUST_NOT, "CR3-store exiting" },
-    { PROC, 19, MUST, "CR8-load exiting" },
-    { PROC, 20, MUST, "CR8-store exiting" },
-    { PROC, 24, MUST, "unconditional I/O exiting" },
-    { PROC, 28, MUST, "MSR bitmaps" },
-    { PROC, 29, MUST, "MONITOR exiting" },
-    { PROC, 31, MUST, "secondary controls" },
-    { PROC2, 1, MUST, "EPT" },
-    { PROC2, 5, MUST, "VPID" },
-    { PROC2, 6, MUST, "WBINVD exiting" },
-    { PROC2, 7, MUST, "unrestricted guest" },
-    { PROC2, 12, MAY, "INVPCID" },
-    { PROC2, 15, MAY, "ENCLS exiting" },
-    { EXIT, 2, MUST, "saving of debug controls" },
-    { EXIT, 9, MUST, "64-bit host" },
-    { EXIT, 18, MUST, "saving of PAT" },
-    { EXIT, 19, MUST, "loading of PAT at exit" },
-    { EXIT, 20, MUST, "saving of EFER" },
-    { EXIT, 21, MUST, "loading of EFER at exit" },
-    { EXIT, 22, MAY, "saving of the preemption timer" },
-    { ENTRY, 2, MUST, "loading of debug controls" },
-    { ENTRY, 9, MUST, "64-bit guest" },
-    { ENTRY, 14, MUST, "loading of PAT at entry" },
-    { ENTRY, 15, MUST, "loading of EFER at entry" },
-};
-
-/* IA32_VMX_EPT_VPID_CAP, A.10. */
-#define EPT_VPID_2M    (1ull << 16)
-#define EPT_VPID_1G    (1ull << 17)
-#define EPT_VPID_DIRTY (1ull << 21)
-static const struct {
-    uint8_t bit;
-    const char *name;
-} ept_bits[] = {
-    { 6, "EPT of four levels" }, { 14, "write-back EPT" }, { 16, "EPT with pages of 2 MiB" }, { 20, "INVEPT" },
-    { 25, "INVEPT of one context" }, { 32, "INVVPID" }, { 41, "INVVPID of one context" },
-};
-
 /* Page-sized, for the processor: its own region, and the bitmap that every guest's VMCS points to. */
 struct vmx_pages {
     uint8_t vmxon[PAGE_SIZE];
@@ -116,9 +52,7 @@ struct vmx_pages {
 
 static struct vmx_pages *pages;
 static struct vcpu *loaded;     /* whose VMCS is current, and whose MSRs the processor holds */
-static uint32_t revision, control_values[CONTROLS];
-static uint64_t ept_vpid;
-static unsigned timer_shift;
+static struct vmx_capabilities vmx;
 
 /* Four bitmaps of 1 KiB, SDM 25.6.9: reads of 0h to 1fffh, of c0000000h to c0001fffh, then writes. */
 static void allow_msr(uint32_t msr, bool write)
@@ -130,51 +64,15 @@ static void allow_msr(uint32_t msr, bool write)
         read[0x800] &= ~bit;
 }
 
-static bool lacks(const char **reason, const char *text)
-{
-    *reason = text;
-    return false;
-}
-
 static bool present(void)
 {
     return cpuid(1, 0).ecx & CPUID_HAS_VMX;
 }
 
-static bool choose_controls(const char **reason)
-{
-    for (unsigned i = 0; i < sizeof(control_bits) / sizeof(control_bits[0]); i++) {
-        uint8_t c = control_bits[i].control;
-        uint64_t msr = rdmsr(controls[c].msr);
-        uint32_t bit = 1u << control_bits[i].bit;
-        bool may = msr >> 32 & bit;
-        control_values[c] |= (uint32_t)msr | (may && control_bits[i].want != MUST_NOT ? bit : 0);
-        if (control_bits[i].want == MUST_NOT && (msr & bit))
-            return lacks(reason, vcpu_text("the processor's VMX cannot go without %s", control_bits[i].name));
-        if (control_bits[i].want == MUST && !may)
-            return lacks(reason, vcpu_text("the processor's VMX has no %s", control_bits[i].name));
-    }
-    return true;
-}
-
 static bool probe(const char **reason)
 {
-    uint64_t feature = rdmsr(MSR_FEATURE_CONTROL), basic = rdmsr(MSR_VMX_BASIC);
-    if ((feature & FEATURE_LOCK) && !(feature & FEATURE_VMX))
-        return lacks(reason, vcpu_text("firmware has locked VMX off (IA32_FEATURE_CONTROL 0x%llx)", (unsigned long long)feature));
-    if (!(basic & BASIC_TRUE_CONTROLS))
-        return lacks(reason, "the processor's VMX has no true controls (IA32_VMX_BASIC bit 55)");
-    if ((basic & BASIC_32_BIT) || BASIC_TYPE(basic) != EPT_POINTER_WB)
-        return lacks(reason, "the processor's VMX wants its structures below 4 GiB, or not write-back");
-    revision = basic & BASIC_REVISION;
-    timer_shift = MISC_TIMER_SHIFT(rdmsr(MSR_VMX_MISC));
-    if (!choose_controls(reason))
-        return false;
-    ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
-    for (unsigned i = 0; i < sizeof(ept_bits) / sizeof(ept_bits[0]); i++)
-        if (!(ept_vpid >> ept_bits[i].bit & 1))
-            return lacks(reason, vcpu_text("the processor's VMX has no %s", ept_bits[i].name));
-    return true;
+    *reason = vmx_lacks(rdmsr, &vmx);
+    return *reason == NULL;
 }
 
 static void cpu_init(void)
@@ -185,7 +83,7 @@ static void cpu_init(void)
     pages = platform_pages_alloc(NULL, 1);
     if (pages == NULL)
         platform_panic("no 8 KiB of memory for VMX");
-    memcpy(pages->vmxon, &revision, sizeof(revision));
+    memcpy(pages->vmxon, &vmx.revision, sizeof(vmx.revision));
     memset(pages->msr_bitmap, 0xff, sizeof(pages->msr_bitmap));
     guest_msr_direct(allow_msr);
 
@@ -200,7 +98,7 @@ static void cpu_init(void)
 
 static unsigned page_sizes(void)
 {
-    return STAGE2_2M | (ept_vpid & EPT_VPID_1G ? STAGE2_1G : 0);
+    return STAGE2_2M | (vmx.ept_vpid & EPT_VPID_1G ? STAGE2_1G : 0);
 }
 
 /* INVEPT, INVVPID: of the one context that the descriptor names. */
@@ -253,17 +151,17 @@ static const struct {
 static void set_up(struct vcpu *v, struct stage2 *memory, const struct vcpu_start *start)
 {
     for (unsigned i = 0; i < CONTROLS; i++)
-        vmcs_write(controls[i].field, control_values[i]);
+        vmcs_write(vmx_controls[i].field, vmx.controls[i]);
     for (unsigned i = 0; i < sizeof(constants) / sizeof(constants[0]); i++)
         vmcs_write(constants[i].field, constants[i].value);
     uint64_t ept = platform_phys(memory->root) | EPT_POINTER_WB | EPT_POINTER_LEVELS(memory->levels) |
-                   (ept_vpid & EPT_VPID_DIRTY ? EPT_POINTER_DIRTY : 0);
+                   (vmx.ept_vpid & EPT_VPID_DIRTY ? EPT_POINTER_DIRTY : 0);
     vmcs_write(VMCS_EPT_POINTER, ept);
     vmcs_write(VMCS_VPID, v->vpid);
     INVALIDATE("invept", ept);
     flush_linear(v);
     vmcs_write(VMCS_MSR_BITMAP, platform_phys(pages->msr_bitmap));
-    if (control_values[PROC2] & PROC2_ENCLS)
+    if (vmx.controls[PROC2] & PROC2_ENCLS)
         vmcs_write(VMCS_ENCLS_BITMAP, ~0ull);
 
     vmcs_write(VMCS_CR3, start->cr3);
@@ -308,7 +206,7 @@ static struct vcpu *create(struct guest *guest, struct stage2 *memory, const str
         return NULL;
     struct vcpu *v = (struct vcpu *)(two_pages + PAGE_SIZE);
     *v = (struct vcpu){ .vmcs = (uint32_t *)two_pages, .phys = platform_phys(two_pages), .guest = guest, .vpid = (uint16_t)(guest - guests + 1), .dr6 = VCPU_START_DR6 };
-    v->vmcs[0] = revision;
+    v->vmcs[0] = vmx.revision;
     __asm__ volatile("vmclear %0" : : "m"(v->phys) : "cc", "memory");
     load(v);
     set_up(v, memory, start);
@@ -375,7 +273,7 @@ static bool interrupt(struct vcpu *v, unsigned vector)
         vmcs_write(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_INTERRUPT | vector);
     if (v->window == can) {
         v->window = !can;
-        vmcs_write(VMCS_PROC, control_values[PROC] | (v->window ? PROC_INTERRUPT_WINDOW : 0));
+        vmcs_write(VMCS_PROC, vmx.controls[PROC] | (v->window ? PROC_INTERRUPT_WINDOW : 0));
     }
     return can;
 }
@@ -384,8 +282,8 @@ static bool interrupt(struct vcpu *v, unsigned vector)
 static void arm(struct vcpu *v, uint64_t ticks)
 {
     (void)v;
-    if (control_values[PIN] & PIN_TIMER)
-        vmcs_write(VMCS_TIMER, ticks >> timer_shift);
+    if (vmx.controls[PIN] & PIN_TIMER)
+        vmcs_write(VMCS_TIMER, ticks >> vmx.timer_shift);
     else
         tick_arm(tsc_to_ns(ticks));
 }
@@ -573,10 +471,10 @@ static void decode_failure(struct vcpu_exit *exit)
     exit->kind = VCPU_EXIT_CRASH;
     exit->text = vcpu_text("its VM entry failed with error %u%s", error, error == 8 ? ": a field of the host's state" : "");
     for (unsigned i = 0; i < CONTROLS && error == 7; i++) {
-        uint64_t msr = rdmsr(controls[i].msr), value = vmcs_read(controls[i].field), wrong = ((uint32_t)msr & ~value) | (value & ~(msr >> 32));
+        uint64_t msr = rdmsr(vmx_controls[i].msr), value = vmcs_read(vmx_controls[i].field), wrong = ((uint32_t)msr & ~value) | (value & ~(msr >> 32));
         exit->text = wrong == 0 ? "its VM entry failed with error 7: a control field"
                                 : vcpu_text("its VM entry failed with error 7: bits 0x%llx of control field 0x%x", (unsigned long long)wrong,
-                                            controls[i].field);
+                                            vmx_controls[i].field);
         if (wrong != 0)
             return;
     }
