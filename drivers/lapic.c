@@ -28,6 +28,7 @@ enum lapic_register {
     LAPIC_LVT_LINT1 = 0x36,
     LAPIC_LVT_ERROR = 0x37,
 #define LVT_MASKED (1u << 16)   /* timer mode 00 (bits 18:17): one-shot */
+#define LVT_NMI    (4u << 8)
     LAPIC_TIMER_START = 0x38,
     LAPIC_TIMER_COUNT = 0x39,
     LAPIC_TIMER_DIVIDE = 0x3e,
@@ -77,9 +78,10 @@ bool lapic_init(volatile void *registers)
     wrmsr(MSR_APIC_BASE, base | APIC_BASE_ENABLED);
 
     lapic_write(LAPIC_SVR, SVR_ENABLED | VECTOR_SPURIOUS);
-    static const enum lapic_register lvt[] = { LAPIC_LVT_TIMER, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR };
+    static const enum lapic_register lvt[] = { LAPIC_LVT_TIMER, LAPIC_LVT_LINT0, LAPIC_LVT_ERROR };
     for (unsigned i = 0; i < sizeof(lvt) / sizeof(lvt[0]); i++)
         lapic_write(lvt[i], LVT_MASKED | VECTOR_SPURIOUS);
+    lapic_write(LAPIC_LVT_LINT1, LVT_NMI);  /* where the platform's NMI arrives */
     lapic_write(LAPIC_TPR, 0);
     lapic_write(LAPIC_TIMER_DIVIDE, DIVIDE_BY_16);
     for (unsigned i = 256; i-- != 0;)       /* what the firmware was in the middle of, highest priority first */

@@ -13,6 +13,7 @@
 #include "kernel/events.h"
 #include "kernel/guest.h"
 #include "kernel/log.h"
+#include "kernel/machine_check.h"
 #include "kernel/memory.h"
 #include "kernel/power.h"
 #include "kernel/time.h"
@@ -190,6 +191,7 @@ void kernel_main(uint64_t boot_phys)
     log_init(boot.console);
     check_memory();
     memory_init(&boot);
+    machine_check_init();
     screen_init();
     log_version();
     acpi_init(boot.rsdp);

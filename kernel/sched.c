@@ -12,13 +12,15 @@
 #include "kernel/events.h"
 #include "kernel/guest.h"
 #include "kernel/time.h"
+#include "kernel/trap.h"
 
 #define TIMER_MIN_NS 1000u      /* the shortest time a CPU is let run for: one that asks for less would not run at all */
 
-/* Between slices: guests that halted go on, and so does what has become due. */
+/* Between slices: guests that halted go on, and so does what has become due; NMIs are told. */
 static void tick(void)
 {
     events_look(true);
+    traps_tell_nmis();
     for (unsigned i = 0; i < BOOT_MAX_GUESTS; i++)
         if (guests[i].state == GUEST_HALTED && (!guests[i].waits || guest_apic_poll(&guests[i].apic)))
             guests[i].state = GUEST_RUNNING;

@@ -7,14 +7,21 @@
 #include "kernel/cpu.h"
 #include "kernel/events.h"
 #include "kernel/log.h"
+#include "kernel/machine_check.h"
 #include "kernel/memory.h"
 #include "kernel/panic.h"
+#include "kernel/time.h"
 
 #define VECTOR_DOUBLE_FAULT  8
 #define VECTOR_NMI           2
 #define VECTOR_PAGE_FAULT    14
 #define VECTOR_MACHINE_CHECK 18
 #define VECTOR_EXCEPTIONS    32
+
+#define PORT_NMI_STATUS 0x61
+#define   NMI_SERR  (1u << 7)
+#define   NMI_IOCHK (1u << 6)
+#define NMI_TELL_NS 1000000000ull
 
 /* SDM volume 3, 3.4.5: 64-bit code, and data, present, type with A set. */
 #define GDT_CODE 0x00209b0000000000ULL
@@ -150,6 +157,8 @@ static _Noreturn void exception(const struct trap_frame *f)
                     (unsigned long long)read_cr2(), (f->error & 1) != 0 ? ", not allowed" : "");
     if (f->vector == VECTOR_DOUBLE_FAULT && is_overflow(read_cr2()))
         panic_frame(f, "a stack overflowed");
+    if (f->vector == VECTOR_MACHINE_CHECK)
+        machine_check_report();
     panic_frame(f, "%s, error %#llx", name, (unsigned long long)f->error);
 }
 
@@ -164,8 +173,31 @@ static void unexpected(unsigned vector)
     told[vector] = true;
 }
 
+/* The platform's watchdog, its error signals or somebody's button: for people to know.  It may come in the middle of a line of the log, so
+ * it is counted, and told between two slices. */
+static volatile unsigned nmis;
+
+void traps_tell_nmis(void)
+{
+    static unsigned told;
+    static uint64_t next;
+    unsigned count = nmis;
+    uint64_t now = time_ns();
+    if (count == told || now < next)
+        return;
+    uint8_t status = in8(PORT_NMI_STATUS);
+    log_line("NMI: %u so far, the last %s", count, status & NMI_SERR ? "for SERR#" : status & NMI_IOCHK ? "for IOCHK#"
+             : "for a reason that port 61h does not tell");
+    told = count;
+    next = now + NMI_TELL_NS;
+}
+
 void trap_handle(struct trap_frame *frame)
 {
+    if (frame->vector == VECTOR_NMI) {
+        nmis++;
+        return;
+    }
     if (frame->vector < VECTOR_EXCEPTIONS)
         exception(frame);
     if (frame->vector == VECTOR_UNIT)

@@ -42,6 +42,8 @@ struct trap_tables {
 };
 struct trap_tables traps_tables(void);
 void trap_handle(struct trap_frame *frame);
+/* How many NMIs came, in a line of the log, at most one a second. */
+void traps_tell_nmis(void);
 
 /* Lines of the log, innermost call first, from a frame pointer on. */
 void backtrace(uint64_t rip, uint64_t rbp);

@@ -36,6 +36,12 @@ const char *vcpu_text(const char *format, ...)
     return text;
 }
 
+void vcpu_machine_check(const struct guest *g)
+{
+    log_line("guest %s was running when the machine failed", g->name);
+    __asm__ volatile("int $18");
+}
+
 static const char *const exception_names[VCPU_EXCEPTIONS] = {
     [0] = "divide error", [1] = "debug", [3] = "breakpoint", [4] = "overflow", [5] = "BOUND range exceeded", [6] = "undefined instruction",
     [7] = "no FPU", [8] = "double fault", [10] = "invalid TSS", [11] = "segment not present", [12] = "stack fault",

@@ -122,6 +122,8 @@ const struct vcpu_ops *vcpu_select(const char **reason);
 
 /* Words for an exit, or for what the processor lacks. */
 const char *vcpu_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A machine check that a guest was left with, and that was swallowed with the exit: ends nidus, with a report. */
+void vcpu_machine_check(const struct guest *g);
 /* An exception of a guest that has no IDT: CRASH, with what happened.  address: of a page fault. */
 void vcpu_exception(struct vcpu_exit *exit, unsigned vector, uint64_t error, uint64_t address);
 

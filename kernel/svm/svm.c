@@ -328,11 +328,12 @@ static void decode_instruction(struct vcpu *v, const struct exit_row *row, struc
         read_instruction(v, row, exit);
 }
 
-static void decode_other(struct vmcb *c, struct vcpu_exit *exit)
+static void decode_other(struct vcpu *v, struct vcpu_exit *exit)
 {
+    struct vmcb *c = v->vmcb;
     uint64_t vector = exit->raw - SVM_EXIT_EXCEPTION;
     if (exit->raw == SVM_EXIT_MC)
-        __asm__ volatile("int $18"); /* the machine check itself was swallowed with the exit */
+        vcpu_machine_check(v->guest);
     if (exit->raw == SVM_EXIT_NPF) {
         exit->kind = VCPU_EXIT_MEMORY;
         exit->write = c->exit_info1 & NPF_WRITE;
@@ -366,7 +367,7 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
     if (exit->kind == VCPU_EXIT_INTERRUPT)
         interrupts_take();
     else if (exit->kind == VCPU_EXIT_UNKNOWN)
-        decode_other(v->vmcb, exit);
+        decode_other(v, exit);
 }
 
 /* An event whose delivery was cut short is delivered at the next entry; a software interrupt's instruction runs again. */

@@ -25,7 +25,6 @@
 #define CR0_OWNED       (CR0_NE | CR0_CACHE)
 #define DR6_CAUSES      0xe00full /* B3:B0, BD, BS, BT */
 #define DR7_GD          (1ull << 13)
-#define VECTOR_NMI      2u
 #define VECTOR_GP       13u
 #define VECTOR_MC       18u
 
@@ -319,13 +318,14 @@ static void pass_exception(uint32_t event, struct vcpu_exit *exit)
 
 static void decode_exception(struct vcpu *v, struct vcpu_exit *exit)
 {
-    (void)v;
     uint32_t event = (uint32_t)vmcs_read(VMCS_EXIT_EVENT);
-    /* Those for nidus were swallowed with the exit; its own handlers have the words for them. */
-    if ((event & EVENT_TYPE) == EVENT_NMI)
+    if ((event & EVENT_TYPE) == EVENT_NMI) {    /* swallowed with the exit: its handler runs now, and its IRET lets the next one come */
         __asm__ volatile("int $2");
+        exit->kind = VCPU_EXIT_INTERRUPT;
+        return;
+    }
     if ((event & EVENT_VECTOR) == VECTOR_MC)
-        __asm__ volatile("int $18");
+        vcpu_machine_check(v->guest);
     if (vmcs_read(VMCS_IDTR_LIMIT) != 0)
         pass_exception(event, exit);
     else
@@ -481,11 +481,11 @@ static void decode_failure(struct vcpu_exit *exit)
 }
 
 /* The entry ended in an exit. */
-static void decode_invalid(struct vcpu_exit *exit)
+static void decode_invalid(struct vcpu *v, struct vcpu_exit *exit)
 {
     const char *field = vmx_wrong_guest_field(vmcs_read);
     if ((uint32_t)exit->raw == (REASON_FAILED | REASON_MACHINE_CHECK))
-        __asm__ volatile("int $18");
+        vcpu_machine_check(v->guest);
     exit->kind = VCPU_EXIT_CRASH;
     exit->text = vcpu_text("its VM entry failed with reason %u: %s", (unsigned)(exit->raw & ~REASON_FAILED),
                            field != NULL ? field : "nothing that nidus can see is wrong");
@@ -501,7 +501,7 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
     keep_event(v);
     decode(v, exit);
     if (exit->raw & REASON_FAILED)
-        decode_invalid(exit);
+        decode_invalid(v, exit);
 }
 
 const struct vcpu_ops vmx_ops = {

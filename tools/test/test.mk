@@ -53,10 +53,10 @@ test-abi: $(HOST_DIR)/abi-check
 
 test-host: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS)
 	$(Q)$(TEST) host coverage property hostile bugs dmar conformance
-test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
+test-boot: $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(B)/nmi.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
 	$(Q)$(TEST) boot mutants threeway conformance-qemu
 
-test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
+test: $(HOST_BIN) $(CHECK_BIN) $(HOST_TOOLS) $(HOST_DIR)/abi-check $(NIDUS_EFI) $(B)/dirty.efi $(B)/locked.efi $(B)/nmi.efi $(GUEST_IMAGES) $(THREEWAY) $(CONFORMANCE) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
 	$(Q)$(TEST) host coverage property hostile bugs dmar conformance abi qemu boot mutants threeway conformance-qemu
 
 # The long runs: hours.

@@ -69,6 +69,7 @@ class Scenario:
     machine: dict = dataclasses.field(default_factory=dict) # arguments of rig
     both: bool = False          # in QEMU (SVM), then in Bochs (VMX), and what guests say and how they end has to be the same
     still: tuple = ()           # (regular expression, slot): from that line on the nidus-dma there moves no byte
+    monitor: list = dataclasses.field(default_factory=list) # (regular expression, command): at the next such line QEMU's monitor gets it
 
 
 def scenarios():
@@ -91,6 +92,7 @@ class Watcher:
         self.last = self.ENDINGS[scenario.ending]
         self.forbid = scenario.forbid
         self.still = scenario.still and scenario.still[0]
+        self.monitor, self.commands = list(scenario.monitor), []
         self.log, self.line, self.forbidden, self.ended, self.look = [], "", None, False, False
 
     def put(self, text):
@@ -103,6 +105,8 @@ class Watcher:
     def check(self, line):
         self.log.append(line)
         self.look |= bool(self.still and re.search(self.still, line))
+        if self.monitor and re.search(self.monitor[0][0], line):
+            self.commands.append(self.monitor.pop(0)[1])
         self.ended |= bool(self.last and re.search(self.last, line))
         for sequence in self.wanted:
             if sequence and re.search(sequence[0], line):
@@ -112,7 +116,7 @@ class Watcher:
                 self.forbidden = (pattern, line)
 
     def missing(self):
-        return [sequence[0] for sequence in self.wanted if sequence]
+        return [sequence[0] for sequence in self.wanted if sequence] + [pattern for pattern, _ in self.monitor]
 
 
 def make_disk(scenario, work):
@@ -162,6 +166,10 @@ def watch(scenario, emulator, watcher, m):
             wrong = moves(m, scenario.still[1])
             if wrong:
                 return wrong
+        while watcher.commands:
+            answer = m.monitor(watcher.commands.pop(0))
+            if answer:
+                return f"QEMU's monitor: {answer.strip()}"
         now = time.monotonic()
         if now > end:
             return f"not done after {scenario.timeout:.0f} seconds"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# UEFI programs that start nidus.efi on a machine in some state: dirty.efi leaves VT-d and devices running, locked.efi locks VMX off.
+# UEFI programs that start nidus.efi on a machine in some state: dirty.efi leaves VT-d and devices running, locked.efi locks VMX off, nmi.efi
+# has NMIs sent.
 
 DIRTY_COMMON := $(B)/test/dirty/start_nidus.o $(patsubst %,$(B)/boot/%.o,efi memory_map text libc/libc)
 
@@ -7,7 +8,7 @@ $(B)/test/dirty/%.o: tools/test/dirty/%.c | $(B)/inih.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC_TARGET) $(EFI_CFLAGS) -c -o $@ $<
 
-$(B)/dirty.efi $(B)/locked.efi: $(B)/%.efi: $(B)/test/dirty/%.o $(DIRTY_COMMON)
+$(B)/dirty.efi $(B)/locked.efi $(B)/nmi.efi: $(B)/%.efi: $(B)/test/dirty/%.o $(DIRTY_COMMON)
 	@echo '  EFI     $@'
 	$(Q)$(EFI_LINK)
 
