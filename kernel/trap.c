@@ -10,7 +10,6 @@
 #include "kernel/machine_check.h"
 #include "kernel/memory.h"
 #include "kernel/panic.h"
-#include "kernel/time.h"
 
 #define VECTOR_DOUBLE_FAULT  8
 #define VECTOR_NMI           2
@@ -21,7 +20,7 @@
 #define PORT_NMI_STATUS 0x61
 #define   NMI_SERR  (1u << 7)
 #define   NMI_IOCHK (1u << 6)
-#define NMI_TELL_NS 1000000000ull
+#define NMIS_TOLD 20u           /* then at each doubling of their number */
 
 /* SDM volume 3, 3.4.5: 64-bit code, and data, present, type with A set. */
 #define GDT_CODE 0x00209b0000000000ULL
@@ -179,17 +178,14 @@ static volatile unsigned nmis;
 
 void traps_tell_nmis(void)
 {
-    static unsigned told;
-    static uint64_t next;
+    static unsigned next = 1;
     unsigned count = nmis;
-    uint64_t now = time_ns();
-    if (count == told || now < next)
+    if (count < next)
         return;
     uint8_t status = in8(PORT_NMI_STATUS);
     log_line("NMI: %u so far, the last %s", count, status & NMI_SERR ? "for SERR#" : status & NMI_IOCHK ? "for IOCHK#"
              : "for a reason that port 61h does not tell");
-    told = count;
-    next = now + NMI_TELL_NS;
+    next = count < NMIS_TOLD ? count + 1 : 2 * count;
 }
 
 void trap_handle(struct trap_frame *frame)

@@ -42,7 +42,7 @@ struct trap_tables {
 };
 struct trap_tables traps_tables(void);
 void trap_handle(struct trap_frame *frame);
-/* How many NMIs came, in a line of the log, at most one a second. */
+/* How many NMIs came, in a line of the log: each of the first few, then at each doubling. */
 void traps_tell_nmis(void);
 
 /* Lines of the log, innermost call first, from a frame pointer on. */
