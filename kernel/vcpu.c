@@ -117,6 +117,7 @@ void vcpu_report(struct guest *g)
         { "r13", VCPU_R13 }, { "r14", VCPU_R14 }, { "r15", VCPU_R15 }, { NULL, 0 },
     };
     char text[160];
+    uint64_t tsc = rdtsc();
     for (unsigned i = 0; columns[i].name != NULL;) {
         int n = 0;
         do
@@ -130,5 +131,5 @@ void vcpu_report(struct guest *g)
     format_text(text, sizeof(text), " (not readable)");
     for (unsigned i = 0; i < count; i++)
         format_text(text + 3 * i, sizeof(text) - 3 * i, " %02x", bytes[i]);
-    log_line("guest %s: cpl %u, code at rip:%s", g->name, (unsigned)guest_cpu->get(g->vcpu, VCPU_CPL), text);
+    log_line("guest %s: cpl %u, TSC 0x%llx, code at rip:%s", g->name, (unsigned)guest_cpu->get(g->vcpu, VCPU_CPL), (unsigned long long)tsc, text);
 }

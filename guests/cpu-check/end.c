@@ -8,8 +8,6 @@
 #include "guests/cpu-check/steps.h"
 #include "guests/cpu-check/trap.h"
 
-#define NOWHERE 0x30000000ull   /* mapped by the first page tables, and no RAM */
-
 static void no_idt(void)
 {
     static const struct {
@@ -89,7 +87,7 @@ bool scenario_end(const char *name)
     } ends[] = {
         { "io", io },     { "memory", memory },       { "fetch", fetch }, { "wbinvd", wbinvd }, { "invd", invd },
         { "msr", msr },   { "exception", exception }, { "triple", triple }, { "code", code },   { "spin", spin },
-        { "shared", shared_write },
+        { "shared", shared_write }, { "bench-violation", bench_violation },
     };
 
     for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
