@@ -25,13 +25,27 @@
 
 uint64_t state_registers(uint64_t pattern);
 
-static const uint32_t msrs[] = { 0x175, 0x176, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102 };
+static const struct {
+    uint32_t msr;
+    uint64_t mask;              /* bits of it that take the pattern's; what is not there is 0 */
+} msrs[] = {                    /* not PAT, which QEMU's VMRUN does not switch */
+    { 0x174, 0xffff }, { 0x175, ~0ull }, { 0x176, ~0ull },
+    { 0xc0000081, ~0ull }, { 0xc0000082, ~0ull }, { 0xc0000083, ~0ull }, { 0xc0000084, 0xffffffff },
+    { 0xc0000100, ~0ull }, { 0xc0000101, ~0ull }, { 0xc0000102, ~0ull },
+};
 #define MSRS (sizeof(msrs) / sizeof(msrs[0]))
 
-enum { GENERAL, VECTORS, X87, X87_POINTERS, XCR0, DEBUG, CR2, TASK_PRIORITY, MODEL_SPECIFIC, KINDS };
+/* Bits of control registers that mean nothing to this guest. */
+#define CR0_AM   (1ull << 18)
+#define CR4_TSD  (1ull << 2)
+#define EFER     0xc0000080
+#define EFER_SCE 1u
+#define DR7_KIND 0xffff0000u    /* what breakpoints watch: none is on */
+
+enum { GENERAL, VECTORS, COMPONENTS, X87, X87_POINTERS, XCR0, DEBUG, CONTROL, CR2, TASK_PRIORITY, MODEL_SPECIFIC, KINDS };
 static const char *const kinds[KINDS] = {
-    "general registers", "vector registers", "x87 registers", "x87 pointers (where the processor keeps them)",
-    "bits of XCR0", "debug registers", "bits of CR2", "bits of CR8", "model-specific registers",
+    "general registers", "vector registers", "AVX, AVX-512 with its masks, AMX's tiles (those that there are)", "x87 registers", "x87 pointers (where the processor keeps them)",
+    "bits of XCR0", "debug registers", "bits of CR0, CR4 and EFER", "bits of CR2", "bits of CR8", "model-specific registers",
 };
 
 struct fx {
@@ -63,6 +77,25 @@ static bool x87_put_take(uint64_t pattern, bool *pointers)
     return same;
 }
 
+static void set_bits(bool on)
+{
+    write_cr0((read_cr0() & ~CR0_AM) | (on ? CR0_AM : 0));
+    write_cr4((read_cr4() & ~CR4_TSD) | (on ? CR4_TSD : 0));
+    wrmsr(EFER, (rdmsr(EFER) & ~(uint64_t)EFER_SCE) | on);
+}
+
+static bool bits_are(bool on)
+{
+    return !(read_cr0() & CR0_AM) == !on && !(read_cr4() & CR4_TSD) == !on && (rdmsr(EFER) & EFER_SCE) == on;
+}
+
+static bool components_put_take(uint64_t offered, uint64_t pattern)
+{
+    components_put(offered, pattern);
+    cpu_yield();
+    return components_changed(offered, pattern) == 0;
+}
+
 static void one_round(uint64_t pattern, uint64_t offered, bool narrow, unsigned wrong[KINDS])
 {
     uint8_t here[VECTOR_BYTES], back[VECTOR_BYTES];
@@ -76,10 +109,12 @@ static void one_round(uint64_t pattern, uint64_t offered, bool narrow, unsigned 
     write_dr2(pattern + 2);
     write_dr3(pattern + 3);
     write_dr6(DR6_FIXED | (pattern & 15));
+    write_dr7(0x400 | ((pattern << 16) & DR7_KIND & 0xddddffff)); /* not kind 2: I/O */
+    set_bits(pattern & 1);
     write_cr2(pattern + 4);
     write_cr8(CR8 + (pattern & 7));
     for (unsigned i = 0; i < MSRS; i++)
-        wrmsr(msrs[i], pattern + i);
+        wrmsr(msrs[i].msr, (pattern + i) & msrs[i].mask);
     vector_put(offered, here);
     if (offered != 0 && narrow)
         xsetbv(XCR0_FIRST);
@@ -92,11 +127,13 @@ static void one_round(uint64_t pattern, uint64_t offered, bool narrow, unsigned 
     vector_take(offered, back);
     wrong[VECTORS] += memcmp(here, back, vector_size(offered)) != 0;
     wrong[DEBUG] += read_dr0() != pattern || read_dr1() != pattern + 1 || read_dr2() != pattern + 2 || read_dr3() != pattern + 3 ||
-                    read_dr6() != (DR6_FIXED | (pattern & 15));
+                    read_dr6() != (DR6_FIXED | (pattern & 15)) || (read_dr7() & DR7_KIND) != ((pattern << 16) & DR7_KIND & 0xddddffff);
+    wrong[CONTROL] += !bits_are(pattern & 1);
+    wrong[COMPONENTS] += offered != 0 && !components_put_take(offered, pattern);
     wrong[CR2] += read_cr2() != pattern + 4;
     wrong[TASK_PRIORITY] += read_cr8() != CR8 + (pattern & 7);
     for (unsigned i = 0; i < MSRS; i++)
-        same &= rdmsr(msrs[i]) == pattern + i;
+        same &= rdmsr(msrs[i].msr) == ((pattern + i) & msrs[i].mask);
     wrong[MODEL_SPECIFIC] += !same;
     wrong[X87] += !x87_put_take(pattern, &pointers);
     wrong[X87_POINTERS] += !pointers;
@@ -108,7 +145,8 @@ void scenario_state(unsigned seed)
     uint64_t offered = 0;
 
     step_start();               /* the others have had their turns by now, or not: either way nothing of theirs is here */
-    vector_enable(&offered);
+    if (vector_enable(&offered))
+        check(components_are_initial(offered), "AVX, AVX-512, AMX: all that there are hold 0");
     for (unsigned i = 0; i < ROUNDS; i++)
         one_round((uint64_t)seed << 16 | i, offered, i & 1, wrong);
     check_step("S", "state over the turns of other guests");

@@ -51,12 +51,14 @@ static void one_shot(bool halt, const char *how)
 
 static void deadline(bool halt, const char *how)
 {
-    uint64_t when = rdtsc() + ticks_of_ms(12);
+    uint64_t when = rdtsc() + ticks_of_ms(60000);   /* it is still to come, however slow the machine is */
 
     trap_forget();
     wrmsr(APIC_LVT_TIMER, LVT_DEADLINE | TIMER);
     wrmsr(TSC_DEADLINE, when);
     check(rdmsr(TSC_DEADLINE) == when, "TSC-deadline, %s: the MSR holds it", how);
+    when = rdtsc() + ticks_of_ms(12);
+    wrmsr(TSC_DEADLINE, when);
     check(wait_for(1, halt) && trap_log[0] == TIMER && rdtsc() >= when && rdmsr(TSC_DEADLINE) == 0,
           "TSC-deadline, %s: one interrupt, not before its time, and the MSR is 0", how);
 }
@@ -79,10 +81,11 @@ static void halt_once(void)
     check(trap_count == 0, "HLT with interrupts off gives the CPU away and comes back");
 }
 
-/* Periods of 7 ms during an EVENT_WAIT of 60: were they taken at its end, there would be one. */
+/* Periods of 7 ms during an EVENT_WAIT of 200: were they taken at its end, there would be one.  (A machine that stands still for
+ * periods has fewer interrupts.) */
 static void waiting(void)
 {
-    struct nidus_event_wait wait = { .size = sizeof(wait), .timeout_ns = 60000000 };
+    struct nidus_event_wait wait = { .size = sizeof(wait), .timeout_ns = 200000000 };
     uint64_t begin = rdtsc(), took;
     int error;
 
@@ -94,7 +97,7 @@ static void waiting(void)
     interrupts_off();
     took = rdtsc() - begin;
     wrmsr(APIC_INITIAL, 0);
-    check(error == 0 && trap_count >= 3 && took >= ticks_of_ms(60), "EVENT_WAIT takes interrupts meanwhile, and lasts as long as it was to");
+    check(error == 0 && trap_count >= 3 && took >= ticks_of_ms(200), "EVENT_WAIT takes interrupts meanwhile, and lasts as long as it was to");
 }
 
 static void stopped(void)
@@ -127,7 +130,7 @@ void step_timer(void)
     trap_forget();
     wrmsr(APIC_LVT_TIMER, LVT_PERIODIC | TIMER);
     wrmsr(APIC_INITIAL, count_of(ticks_of_ms(7)));
-    check(wait_for(3, true) && trap_log[2] == TIMER, "periodic: three interrupts");
+    check((wait_for(3, true) || trap_count > 3) && trap_log[2] == TIMER, "periodic: three interrupts");
     wrmsr(APIC_INITIAL, 0);
     waiting();
     stopped();

@@ -25,7 +25,7 @@ static bool refused(uint64_t value)
 
 void step_xsave(void)
 {
-    uint64_t offered, value;
+    uint64_t offered, value, changed;
     uint8_t here[VECTOR_BYTES], back[VECTOR_BYTES];
 
     check_step("7", "XSAVE");
@@ -37,6 +37,7 @@ void step_xsave(void)
     check((cpuid(1, 0).ecx & 1u << 27) != 0, "CPUID follows CR4.OSXSAVE");
     check((offered & 3) == 3 && (offered & ~0x600e7ull) == 0, "x87 and SSE are offered, and nothing but AVX, AVX-512 and AMX besides");
     check(xgetbv() == offered, "XCR0 takes all that is offered");
+    check(components_are_initial(offered), "all components beyond SSE hold 0");
     check(refused(0), "XCR0 without x87: #GP");
     check(refused(1 | 4), "XCR0 with AVX and not SSE: #GP");
     check(refused(1 | 1 << 3), "XCR0 with MPX: #GP");
@@ -50,4 +51,11 @@ void step_xsave(void)
     memset(back, 0, sizeof(back));
     vector_take(offered, back);
     check(memcmp(here, back, vector_size(offered)) == 0, "vector registers hold what was put there, after a turn of the others");
+    components_put(offered, 99);
+    cpu_yield();
+    changed = components_changed(offered, 99);
+    if (changed == 0)
+        check(true, "and so do all components beyond SSE");
+    else
+        check(false, "components 0x%llx do not", (unsigned long long)changed);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guests/cpu-check/vector.h"
 
+#include <string.h>
+
 #include "guests/cpu-check/trap.h"
 
 #define CPUID_HAS_XSAVE (1u << 26)
@@ -56,4 +58,76 @@ void vector_take(uint64_t xcr0, uint8_t *bytes)
     } else {
         FOR_16(TAKE_SSE)
     }
+}
+
+#define X87_SSE         3ull
+#define TILE_CONFIG     17
+#define HEADER          512     /* of XSAVE's area: which components are not as after power-on */
+#define HEADER_END      576
+
+static uint8_t area[XSAVE_BYTES] __attribute__((aligned(64)));
+
+static void save(uint64_t components)
+{
+    memset(area, 0, sizeof(area));
+    __asm__ volatile("xsave64 %0" : "+m"(area) : "a"((uint32_t)components), "d"((uint32_t)(components >> 32)) : "memory");
+}
+
+/* SDM volume 1, 18.2: palette 1, eight tiles of 16 rows of 64 bytes. */
+static void fill_tile_config(uint8_t *config)
+{
+    memset(config, 0, 64);
+    config[0] = 1;
+    for (unsigned i = 0; i < 8; i++) {
+        config[16 + 2 * i] = 64;
+        config[48 + i] = 16;
+    }
+}
+
+static void fill(uint8_t *bytes, unsigned component, uint32_t size, uint64_t pattern)
+{
+    if (component == TILE_CONFIG) {
+        fill_tile_config(bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(pattern * 5 + component + i * 3);
+}
+
+bool components_are_initial(uint64_t xcr0)
+{
+    save(xcr0 & ~X87_SSE);
+    for (unsigned i = HEADER_END; i < XSAVE_BYTES; i++)
+        if (area[i] != 0)
+            return false;
+    return true;
+}
+
+void components_put(uint64_t xcr0, uint64_t pattern)
+{
+    uint64_t components = xcr0 & ~X87_SSE;
+
+    memset(area, 0, sizeof(area));
+    memcpy(area + HEADER, &components, sizeof(components));
+    for (unsigned i = 2; i < 63; i++)
+        if (components >> i & 1)
+            fill(area + cpuid(0xd, i).ebx, i, cpuid(0xd, i).eax, pattern);
+    __asm__ volatile("xrstor64 %0" : : "m"(area), "a"((uint32_t)components), "d"((uint32_t)(components >> 32)) : "memory");
+}
+
+uint64_t components_changed(uint64_t xcr0, uint64_t pattern)
+{
+    static uint8_t wanted[XSAVE_BYTES];
+    uint64_t changed = 0;
+
+    save(xcr0 & ~X87_SSE);
+    for (unsigned i = 2; i < 63; i++)
+        if (xcr0 >> i & 1) {
+            struct cpuid where = cpuid(0xd, i);
+
+            fill(wanted, i, where.eax, pattern);
+            if (memcmp(wanted, area + where.ebx, where.eax) != 0)
+                changed |= 1ull << i;
+        }
+    return changed;
 }

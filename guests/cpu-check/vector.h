@@ -28,4 +28,12 @@ unsigned vector_size(uint64_t xcr0);
 void vector_put(uint64_t xcr0, const uint8_t *bytes);
 void vector_take(uint64_t xcr0, uint8_t *bytes);
 
+/* What XSAVE alone reaches at once: the parts of AVX, AVX-512's masks among them, and AMX's tiles.  Each as XSAVE has it in memory. */
+#define XSAVE_BYTES 16384
+/* Are all as after power-on?  xcr0: as it is now. */
+bool components_are_initial(uint64_t xcr0);
+/* Fills all with a pattern; then: a bit for each that is not so any more.  The same pattern in both. */
+void components_put(uint64_t xcr0, uint64_t pattern);
+uint64_t components_changed(uint64_t xcr0, uint64_t pattern);
+
 #endif

@@ -167,6 +167,7 @@ def watch(scenario, emulator, watcher, m):
             if wrong:
                 return wrong
         while watcher.commands:
+            time.sleep(LINGER)  # nidus has done with the line that it is about
             answer = m.monitor(watcher.commands.pop(0))
             if answer:
                 return f"QEMU's monitor: {answer.strip()}"
