@@ -102,10 +102,5 @@ SCENARIOS = [
     lacks("ept", "core2_penryn_t9600", r"the processor's VMX has no EPT"),
     lacks("lock", bochs.MODEL, r"firmware has locked VMX off \(IA32_FEATURE_CONTROL 0x1\)", boot="locked.efi",
           files={"nidus/nidus.efi": built("nidus.efi")}),
-    # The machine is firmware's again, and starts from the beginning.
-    Scenario("vmx-lacks-ept-reboot", rig=bochs.Bochs, machine={"model": "core2_penryn_t9600"}, guests=("cpu-check",), ending="running",
-             timeout=PATIENCE, conf="[system]\nat-end = reboot\n" + cpu_check(),
-             expect=[r"no guest can run: the processor's VMX has no EPT$", r"nidus: 1 guest ended, 1 failed$", r"BdsDxe: starting Boot",
-                     r"no guest can run: the processor's VMX has no EPT$"]),
     lacks("unrestricted-guest", "corei5_lynnfield_750", r"the processor's VMX has no unrestricted guest"),
 ]
