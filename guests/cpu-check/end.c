@@ -75,6 +75,7 @@ static void code(void)
 
 static void spin(void)
 {
+    __asm__ volatile("int3");   /* from its first exception on a guest gets them without nidus, but for a few */
     for (;;)
         ;
 }
