@@ -44,6 +44,8 @@ SCENARIOS = [
              expect=[r"nidus: 1 guests? ended, 0 failed", r"nidus: halted$"]),
     Scenario("end-reboot", conf="[system]\nat-end = reboot\n" + guest(args="no-iommu"), machine={"devices": ()}, timeout=60,
              expect=[r"nidus: 1 guests? ended, 0 failed"]),
+    Scenario("no-processor-reboot", conf="[system]\nat-end = reboot\n" + guest(args="no-iommu"), machine={"devices": (), "cpu": "max,-svm"}, timeout=60,
+             expect=[r"no guest can run: the processor has neither VMX nor SVM$", r"nidus: 1 guest ended, 1 failed$"], forbid=[r"panic", r"halted"]),
     # the kernel ran, since the machine switched itself off, and said nothing here
     Scenario("console-screen", machine={"devices": ()}, timeout=60,
              conf="[system]\nconsole = screen\nat-end = poweroff\n" + guest(args="no-iommu"),
