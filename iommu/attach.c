@@ -415,7 +415,7 @@ static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct f
     if (error)
         return error;
     ats_on(dev);
-    if (first)
+    if (first && !dev->tlb.lost)
         platform_pci_bus_master(dev->segment, dev->source_id, true);
     return 0;
 }

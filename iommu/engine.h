@@ -139,7 +139,7 @@ void engine_first_stage_fini(struct first_stage *f);
 
 /*
  * Attaches dev's requests with pasid (ENGINE_NO_PASID: those without) to f (nested) or, f NULL, to d, in place of what they had.  The first
- * attachment sets Bus Master.  What the entry's format allows to be replaced without a gap is: each request in flight gets the old or the new translation, and
+ * attachment sets Bus Master, but of a device that is fenced.  What the entry's format allows to be replaced without a gap is: each request in flight gets the old or the new translation, and
  * when the call returns the new one.  That is all but: another nest parent under a first stage; a first stage with other levels, SRE, WPE or
  * EAFE; from or to the second stage alone, one with SRE.
  * -EINVAL: the unit cannot walk this table (levels, page sizes, it does not snoop tables that are not written back …), dev is not the

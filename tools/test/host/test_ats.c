@@ -535,10 +535,11 @@ static void unanswered(bool refetches, unsigned lags)
     assert_int_equal(times(qi_device_tlb(to_other, 0, QI_ALL)), 1);
     assert_true(engine_device_fenced(&dev));
     assert_false(engine_device_fenced(&other));
-    /* It can be attached again, without ATS. */
+    /* It can be attached again, without ATS and without Bus Master. */
     assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
     assert_false(ats_is_on(DEVICE));
+    assert_false(host_function(0, DEVICE)->bus_master);
 }
 
 static void test_device_that_does_not_answer(void **state) { (void)state, unanswered(false, 0); }
