@@ -38,6 +38,8 @@ static int forget_absent(struct unit *u, uint16_t source_id)
 #define     PASID_MAX_WIDTH      BITS(12, 8)
 #define PASID_CONTROL         0x06u
 #define     PASID_ENABLE         BIT(0)
+#define     PASID_EXECUTE        BIT(1) /* in both registers */
+#define     PASID_PRIVILEGED     BIT(2)
 
 static uint16_t pasid_capability(const struct device *dev)
 {
@@ -47,19 +49,27 @@ static uint16_t pasid_capability(const struct device *dev)
 /*
  * Which PASIDs the device may send; it then does so for as long as it is assigned, whatever is attached, as the switch must not be touched
  * while ATS is on.  Virtual functions have their physical one's capability: theirs is on where that is.
+ *
+ * As on Linux they may ask to execute and be privileged where they can.  That opens nothing: such a request has more rights in the guest's own
+ * first stage (SRE, U/S) alone, the second stage knows neither, and what the unit does not take (ECAP.SRS, SRE=0) it blocks.
  */
 static void decide_pasids(struct device *dev)
 {
     uint16_t at = dev->unit->ecap & ECAP_PASID ? pasid_capability(dev) : 0;
     if (!at)
         return;
-    uint64_t width = field(platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CAPABILITY, 2), PASID_MAX_WIDTH);
-    uint64_t unit = field(dev->unit->ecap, ECAP_PSS) + 1;
+    uint32_t capability = platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CAPABILITY, 2);
+    uint64_t control = PASID_ENABLE | (capability & (PASID_EXECUTE | PASID_PRIVILEGED));
+    uint64_t width = field(capability, PASID_MAX_WIDTH), unit = field(dev->unit->ecap, ECAP_PSS) + 1;
     if (dev->tlb.physical == dev->source_id)
-        platform_pci_write(dev->segment, dev->source_id, at + PASID_CONTROL, 2, PASID_ENABLE);
-    else if (!(platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CONTROL, 2) & PASID_ENABLE))
+        platform_pci_write(dev->segment, dev->source_id, at + PASID_CONTROL, 2, (uint32_t)control);
+    else
+        control = platform_pci_read(dev->segment, dev->tlb.physical, at + PASID_CONTROL, 2);
+    if (!(control & PASID_ENABLE))
         return;
     dev->pasid_bits = (uint8_t)(width < unit ? width : unit);
+    dev->execute = control & PASID_EXECUTE;
+    dev->privileged = control & PASID_PRIVILEGED;
 }
 
 static void pasids_off(struct device *dev)
@@ -104,6 +114,7 @@ static bool add_new(struct device *dev, char reason[160])
 bool engine_device_init(struct device *dev, char reason[160])
 {
     dev->pasid_bits = 0;
+    dev->execute = dev->privileged = false;
     dev->attachments = 0;
     dev->unit = unit_find(dev->segment, dev->source_id, reason);
     if (!dev->unit || !rmrr_decide(dev, reason))
@@ -166,7 +177,8 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
 {
     const struct unit *u = dev->unit;
     *info = (struct unit_info){ .cap = u->cap, .ecap = u->ecap, .errata_772415 = u->errata_772415, .nested = u->nested,
-                                .ats = dev->tlb.wanted, .dirty = device_tracks(dev), .pasid_bits = dev->pasid_bits };
+                                .ats = dev->tlb.wanted, .dirty = device_tracks(dev), .pasid_bits = dev->pasid_bits,
+                                .execute = dev->execute, .privileged = dev->privileged };
 }
 
 bool engine_device_fenced(const struct device *dev) { return dev->unit->dead || dev->tlb.lost; }

@@ -100,7 +100,8 @@ int call_hw_info(struct call *call)
     info->data_len = sizeof(vtd);
     info->data_type = NIDUS_HW_INFO_TYPE_INTEL_VTD;
     info->out_max_pasid_log2 = unit.pasid_bits;
-    info->out_capabilities = (unit.dirty ? NIDUS_HW_CAP_DIRTY_TRACKING : 0) | (unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED);
+    info->out_capabilities = (unit.dirty ? NIDUS_HW_CAP_DIRTY_TRACKING : 0) | (unit.ats ? 0 : NIDUS_HW_CAP_PCI_ATS_NOT_SUPPORTED) |
+                             (unit.execute ? NIDUS_HW_CAP_PCI_PASID_EXEC : 0) | (unit.privileged ? NIDUS_HW_CAP_PCI_PASID_PRIV : 0);
     call->answer = true;
     return 0;
 }

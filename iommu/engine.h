@@ -72,7 +72,8 @@ struct device {
     void *context;              /* the object layer's, for engine_fault_sink */
     uint32_t id;                /* the guest's device id */
     struct pasid_directory_entry *pasid_directory;
-    uint8_t pasid_bits;         /* of the PASIDs that it may send, 0: it sends none */
+    uint8_t pasid_bits;         /* of the PASIDs that it may send, 0: it sends none; … */
+    bool execute, privileged;   /* … and with them requests to execute, and privileged ones */
     unsigned attachments;       /* of all its PASIDs; none: blocked */
     struct iommu_device_policy policy;
     bool rmrr;                  /* it has at least one */
@@ -87,7 +88,8 @@ struct unit_info {
     bool nested;                /* can do nested translation */
     bool ats;                   /* the device may use ATS */
     bool dirty;                 /* can track what the device writes */
-    uint8_t pasid_bits;         /* it may be attached by PASIDs below 2^pasid_bits, 0: by none */
+    uint8_t pasid_bits;         /* it may be attached by PASIDs below 2^pasid_bits, 0: by none; … */
+    bool execute, privileged;   /* … and with one ask to execute, and be privileged */
 };
 
 /* Requests without PASID, as a PASID: they use this one's entry. */

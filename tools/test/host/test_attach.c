@@ -163,12 +163,38 @@ static void without_pasids_none_can_be_attached(void **state)
     attach(&dev, ENGINE_NO_PASID, &first[0]);
 }
 
+/* Of the physical function's capability; where that is not on, of nothing. */
+static void may_ask(uint8_t control)
+{
+    struct unit_info info;
+    engine_unit_info(&dev, &info);
+    assert_int_equal(info.execute, control == 3 || control == 7);
+    assert_int_equal(info.privileged, control == 5 || control == 7);
+}
+
+/* As on Linux: what the device has of both is on with its PASIDs, and nothing else. */
+static void execute_and_privileged_mode_go_on_where_the_device_has_them(void **state)
+{
+    for (uint8_t has = 0; has < 16; has++) {
+        host_function(0, DEVICE)->config[0x104] = has;
+        context_with(20, 20);
+        assert_int_equal(host_function(0, DEVICE)->config[0x106], 1 | (has & 6));
+        assert_int_equal(host_function(0, DEVICE)->config[0x107], 0);
+        may_ask(1 | (has & 6));
+        assert_int_equal(engine_device_fini(&dev), 0);
+        assert_int_equal(host_function(0, DEVICE)->config[0x106], 0);
+        teardown(state);
+        setup(state);
+    }
+}
+
 /* PCI Express 6.0, 7.8.9: the physical function's capability is that of its virtual ones. */
 static void a_virtual_function_has_its_physical_ones_pasids(void **state)
 {
-    for (unsigned on = 0; on < 2; on++) {
+    for (unsigned on = 0; on < 8; on++) {
         struct host_function *physical = host_function(0, DEVICE), *virtual = host_function_add(0, DEVICE + 1);
         memset(virtual->config, 0xff, 2);
+        physical->config[0x104] = 6; /* that it could have been given more does not count */
         physical->config[0x106] = (uint8_t)on;
         physical->config[0x102] = 0x01, physical->config[0x103] = 0x20; /* SR-IOV at 200h */
         physical->config[0x200] = 0x10;
@@ -177,7 +203,8 @@ static void a_virtual_function_has_its_physical_ones_pasids(void **state)
         const void *table = fake_dmar(&length, 1);
         iommu_init(table, length, IOMMU_ERRATA_OFF, IOMMU_RMRR_KEEP);
         assign(&dev, DEVICE + 1);
-        assert_int_equal(dev.pasid_bits, on ? 20 : 0);
+        assert_int_equal(dev.pasid_bits, on & 1 ? 20 : 0);
+        may_ask((uint8_t)on);
         assert_int_equal(physical->config[0x106], on);          /* it is not this guest's */
         assert_int_equal(engine_device_fini(&dev), 0);
         assert_int_equal(physical->config[0x106], on);
@@ -664,6 +691,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_directory_has_the_size_of_the_devices_pasids),
+        TEST(execute_and_privileged_mode_go_on_where_the_device_has_them),
         TEST(without_pasids_none_can_be_attached),
         TEST(a_virtual_function_has_its_physical_ones_pasids),
         TEST(each_pasid_has_its_entry),

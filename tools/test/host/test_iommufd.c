@@ -2017,6 +2017,21 @@ static void hw_info_tells_the_width_of_pasids(void **state)
     assert_int_equal(info.out_max_pasid_log2, 20);
 }
 
+static void hw_info_tells_what_requests_with_pasids_may_be(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct nidus_hw_info info = info_request(24);
+
+        engine.unit.pasid_bits = 20;
+        engine.unit.execute = i & 1;
+        engine.unit.privileged = i & 2;
+        assert_int_equal(CALL(NIDUS_CALL_GET_HW_INFO, info), 0);
+        assert_int_equal(!!(info.out_capabilities & NIDUS_HW_CAP_PCI_PASID_EXEC), i & 1);
+        assert_int_equal(!!(info.out_capabilities & NIDUS_HW_CAP_PCI_PASID_PRIV), i >> 1);
+    }
+}
+
 /* HWPT_INVALIDATE ------------------------------------------------------------------------------------ */
 
 static uint32_t invalidated_hwpt(void)
@@ -3381,6 +3396,7 @@ int main(void)
         TEST(a_guest_has_a_bounded_number_of_pasids),
         TEST(a_failed_replace_of_a_pasid_keeps_the_old_attachment),
         TEST(hw_info_tells_the_width_of_pasids),
+        TEST(hw_info_tells_what_requests_with_pasids_may_be),
         TEST(a_device_is_fenced_when_the_engine_says_so),
         TEST(references_follow_what_a_broken_unit_did),
         TEST(what_a_broken_unit_may_still_have_is_in_use),
