@@ -218,7 +218,7 @@ static int attach_check(const struct device *dev, uint32_t pasid, const struct d
         return -NIDUS_EIO;
     if (pasid != RID_PASID && !(dev->unit->ecap & ECAP_PASID))
         return refuse(dev->owner, NIDUS_EOPNOTSUPP, "the remapping unit of device %u has no PASIDs", dev->id);
-    if (pasid >= device_pasids(dev))
+    if (pasid >= dev->pasids)
         return refuse(dev->owner, NIDUS_EINVAL, "device %u sends no PASID beyond %u bits", dev->id, dev->pasid_bits);
     if (d->owner != dev->owner)
         return refuse(dev->owner, NIDUS_EINVAL, "device %u and the table it is to use have different owners", dev->id);
@@ -417,9 +417,10 @@ static int change(struct device *dev, uint32_t pasid, struct binding *from, stru
 
 static int attach(struct device *dev, uint32_t pasid, struct domain *d, struct first_stage *f)
 {
-    if (!pasid_table_ready(dev, pasid))
+    const struct pasid_table *table = pasid_table_ready(dev, pasid);
+    if (!table)
         return -NIDUS_ENOMEM;
-    struct binding *b = binding_of(dev, pasid);
+    struct binding *b = table->binding[pasid % PASIDS_A_TABLE];
     if (b && b->id->domain == d && b->first == f)
         return 0;
     bool first = !dev->attachments;

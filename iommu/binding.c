@@ -2,17 +2,10 @@
 #include "iommu/binding.h"
 
 #include "iommu/attach.h"
-#include "iommu/tables.h"
-
-struct binding *binding_of(const struct device *dev, uint32_t pasid)
-{
-    const struct pasid_table *table = pasid_table(dev, pasid);
-    return table ? table->binding[pasid % PASIDS_A_TABLE] : NULL;
-}
 
 struct binding *binding_next(const struct device *dev, uint32_t *pasid)
 {
-    for (; *pasid < device_pasids(dev); ++*pasid) {
+    for (; *pasid < dev->pasids; ++*pasid) {
         struct binding *b = binding_of(dev, *pasid);
         if (b)
             return b;
@@ -93,6 +86,11 @@ static struct binding **list_of(struct domain *d, struct first_stage *f)
     return f ? &f->bindings : &d->bindings;
 }
 
+static struct binding *own_of(struct domain *d, struct first_stage *f)
+{
+    return f ? &f->own_binding : &d->own_binding;
+}
+
 static int choose_id(const struct device *dev, uint32_t pasid, struct domain *d, const struct first_stage *f, enum binding_choice how,
                      struct domain_id **out)
 {
@@ -116,7 +114,9 @@ static struct binding *find(struct binding *list, const struct domain_id *id, ui
 /* Puts a new binding next to the others of its unit. */
 static struct binding *add(struct domain_id *id, uint32_t pasid, struct first_stage *f)
 {
-    struct binding **link = list_of(id->domain, f), *b = platform_alloc(id->domain->owner, sizeof *b);
+    struct binding **link = list_of(id->domain, f), *b = own_of(id->domain, f);
+    if (b->devices)
+        b = platform_alloc(id->domain->owner, sizeof *b);
     if (!b)
         return NULL;
     while (*link && (*link)->id->unit != id->unit)
@@ -155,7 +155,8 @@ void binding_drop(struct binding *b)
     while (*link != b)
         link = &(*link)->next;
     *link = b->next;
-    platform_free(id->domain->owner, b, sizeof *b);
+    if (b != own_of(id->domain, b->first))
+        platform_free(id->domain->owner, b, sizeof *b);
     if (!--id->bindings)
         free_id(id);
 }

@@ -14,6 +14,7 @@
 #ifndef NIDUS_BINDING_H
 #define NIDUS_BINDING_H
 
+#include "iommu/tables.h"
 #include "iommu/unit.h"
 
 /* A domain id of a unit, in use for one second stage.  Owned by the domain's list; lives while bindings is not 0. */
@@ -27,18 +28,12 @@ struct domain_id {
     unsigned bindings;
 };
 
-/* A table in use under a DID and a PASID, by one device or several.  Owned by the list of the first stage, or of the domain; lives while
- * devices is not 0. */
-struct binding {
-    struct binding *next;       /* of the same table; those of a unit stand together */
-    struct domain_id *id;
-    struct first_stage *first;  /* NULL: the second stage alone */
-    uint32_t pasid;
-    unsigned devices;
-};
-
 /* What dev's requests with this PASID use; NULL: nothing, they are blocked. */
-struct binding *binding_of(const struct device *dev, uint32_t pasid);
+static inline struct binding *binding_of(const struct device *dev, uint32_t pasid)
+{
+    const struct pasid_table *table = pasid_table(dev, pasid);
+    return table ? table->binding[pasid % PASIDS_A_TABLE] : NULL;
+}
 /* The first PASID from *pasid on that has one, or NULL. */
 struct binding *binding_next(const struct device *dev, uint32_t *pasid);
 

@@ -227,10 +227,11 @@ static bool any_pasid_attached(const struct assigned *a)
 /* Linux's rule: where PASIDs are attached, all of the device's HWPTs were made for that (NIDUS_HWPT_ALLOC_PASID). */
 static bool pasid_rule(const struct assigned *a, uint32_t pasid, const struct object *hwpt)
 {
-    const struct object *plain = device_hwpt(&a->device, ENGINE_NO_PASID);
+    const struct object *plain;
 
     if (pasid == ENGINE_NO_PASID)
         return hwpt->pasid || !any_pasid_attached(a);
+    plain = device_hwpt(&a->device, ENGINE_NO_PASID);
     return hwpt->pasid && (plain == NULL || plain->pasid);
 }
 

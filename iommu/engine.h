@@ -21,9 +21,18 @@
 struct guest;
 struct unit;                    /* one remapping unit (DRHD); lives for ever */
 struct first_stage;
-struct binding;
 struct domain_id;
 struct pasid_directory_entry;
+
+/* A table in use under a DID and a PASID, by one device or several (binding.h).  In the list of the first stage, or of the domain; lives
+ * while devices is not 0. */
+struct binding {
+    struct binding *next;       /* of the same table; those of a unit stand together */
+    struct domain_id *id;
+    struct first_stage *first;  /* NULL: the second stage alone */
+    uint32_t pasid;
+    unsigned devices;
+};
 
 /*
  * A second-stage table and the places that use it.  Members are private to the engine but for `table`.  Changed by calls of its owner, which come
@@ -38,7 +47,8 @@ struct domain {
     unsigned users;             /* attachments to it alone, and first stages over it */
     struct first_stage *children;
     struct domain_id *ids;      /* in use for it; */
-    struct binding *bindings;   /* of entries that lead to it alone (binding.h) */
+    struct binding *bindings;   /* of entries that lead to it alone: … */
+    struct binding own_binding; /* … most tables have one at most */
     struct guest *owner;
 };
 
@@ -50,7 +60,7 @@ struct first_stage {
     unsigned levels;            /* 4 or 5 */
     bool sre, eafe, wpe;
     unsigned users;             /* attachments */
-    struct binding *bindings;
+    struct binding *bindings, own_binding;
 };
 
 /* A function's own TLB (PCI Express 6.0, chapter 10): ats.c's. */
@@ -72,6 +82,7 @@ struct device {
     void *context;              /* the object layer's, for engine_fault_sink */
     uint32_t id;                /* the guest's device id */
     struct pasid_directory_entry *pasid_directory;
+    uint32_t pasids;            /* that it has room for */
     uint8_t pasid_bits;         /* of the PASIDs that it may send, 0: it sends none; … */
     bool execute, privileged;   /* … and with them requests to execute, and privileged ones */
     unsigned attachments;       /* of all its PASIDs; none: blocked */
@@ -133,7 +144,7 @@ int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool cl
 /* The lowest range in [first, last] that d's device has in it, whatever is mapped (RMRR).  false: none. */
 bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last);
 
-/* f: parent, pgtbl, levels, sre, eafe, wpe are set.  Checks them against dev's unit and links f.  -EINVAL: pgtbl not aligned or beyond the
+/* f: parent, pgtbl, levels, sre, eafe, wpe are set, the rest is 0.  Checks them against dev's unit and links f.  -EINVAL: pgtbl not aligned or beyond the
  * second stage, levels, sre/eafe/wpe that the unit lacks; -EOPNOTSUPP. */
 int engine_first_stage_init(struct first_stage *f, const struct device *dev);
 /* users is 0. */

@@ -103,26 +103,28 @@ static unsigned directory_order(const struct device *dev)
 
 bool pasid_directory_alloc(struct device *dev)
 {
+    dev->pasids = dev->pasid_bits ? 1u << dev->pasid_bits : RID_PASID + 1;
     dev->pasid_directory = platform_pages_alloc(dev->owner, directory_order(dev));
     return dev->pasid_directory;
 }
 
-bool pasid_table_ready(struct device *dev, uint32_t pasid)
+struct pasid_table *pasid_table_ready(struct device *dev, uint32_t pasid)
 {
-    if (pasid_table(dev, pasid))
-        return true;
-    void *table = platform_pages_alloc(dev->owner, TABLE_ORDER);
+    struct pasid_table *table = pasid_table(dev, pasid);
+    if (table)
+        return table;
+    table = platform_pages_alloc(dev->owner, TABLE_ORDER);
     if (!table)
-        return false;
+        return NULL;
     struct pasid_directory_entry *e = &dev->pasid_directory[pasid / PASIDS_A_TABLE];
     hw_store(&e->word, platform_phys(table) | ENTRY_P);
     written(dev->unit, e, sizeof *e);
-    return true;
+    return table;
 }
 
 void pasid_tables_free(struct device *dev)
 {
-    for (uint32_t pasid = 0; pasid < device_pasids(dev); pasid += PASIDS_A_TABLE) {
+    for (uint32_t pasid = 0; pasid < dev->pasids; pasid += PASIDS_A_TABLE) {
         struct pasid_table *table = pasid_table(dev, pasid);
         if (table)
             platform_pages_free(dev->owner, table, TABLE_ORDER);

@@ -68,16 +68,10 @@ _Static_assert(offsetof(struct pasid_table, binding) == PAGE_SIZE, "9.5: a PASID
 #define ENTRY_P        BIT(0)
 #define ENTRY_POINTER  BITS(63, 12)
 
-/* PASIDs that dev's directory has room for. */
-static inline uint32_t device_pasids(const struct device *dev)
-{
-    return dev->pasid_bits ? 1u << dev->pasid_bits : RID_PASID + 1;
-}
-
 /* The table with the entry of pasid, NULL: there is none (yet). */
 static inline struct pasid_table *pasid_table(const struct device *dev, uint32_t pasid)
 {
-    uint64_t entry = pasid < device_pasids(dev) ? hw_load(&dev->pasid_directory[pasid / PASIDS_A_TABLE].word) : 0;
+    uint64_t entry = pasid < dev->pasids ? hw_load(&dev->pasid_directory[pasid / PASIDS_A_TABLE].word) : 0;
     return entry & ENTRY_P ? platform_virt(entry & ENTRY_POINTER) : NULL;
 }
 
@@ -88,8 +82,8 @@ static inline struct pasid_entry *pasid_entry(const struct device *dev, uint32_t
 
 /* The directory, empty.  false: no memory. */
 bool pasid_directory_alloc(struct device *dev);
-/* Makes sure that pasid has a table.  false: no memory. */
-bool pasid_table_ready(struct device *dev, uint32_t pasid);
+/* The table with the entry of pasid, which the directory has room for, made if need be.  NULL: no memory. */
+struct pasid_table *pasid_table_ready(struct device *dev, uint32_t pasid);
 /* Gives directory and tables back, which no unit uses any more. */
 void pasid_tables_free(struct device *dev);
 

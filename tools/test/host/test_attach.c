@@ -255,14 +255,38 @@ static void bus_master_goes_with_the_last_attachment(void **state)
     assert_null(domain.ids);
 }
 
-/* A PASID table, a DID, a binding: without one of them nothing is attached, and nothing is lost. */
+static void fails_without(unsigned allocation, uint32_t pasid)
+{
+    uint64_t used = guest->bytes_used;
+    host_fail_allocation(allocation);
+    assert_int_equal(engine_attach(&dev, pasid, NULL, &first[0]), -NIDUS_ENOMEM);
+    host_fail_allocation(0);
+    assert_int_equal(guest->bytes_used, used);
+    assert_int_equal(first[0].users, 1);
+}
+
+/* A table's first binding is its own; the second one is not. */
+static void no_memory_for_a_binding(void **state)
+{
+    (void)state;
+    start();
+    attach(&dev, 1, &first[0]);
+    fails_without(1, 2);                                        /* under the DID that there is */
+    attach(&other, 2, &first[1]);
+    fails_without(1, 2);                                        /* a DID of its own, … */
+    fails_without(2, 2);                                        /* … and a binding */
+    attach(&dev, 2, &first[0]);
+    assert_int_equal(first[0].users, 2);
+}
+
+/* A PASID table, a DID: without one of them nothing is attached, and nothing is lost. */
 static void no_memory_on_the_way(void **state)
 {
     (void)state;
     start();
     uint64_t used = guest->bytes_used;
-    for (unsigned i = 0; i < 3; i++) {
-        host_fail_allocation(i == 0 ? 1 : 2);                   /* the table of the second time stays */
+    for (unsigned i = 0; i < 2; i++) {
+        host_fail_allocation(i + 1);                            /* the table of the second time stays */
         fake_forget();
         assert_int_equal(engine_attach(&dev, 70, NULL, &first[0]), -NIDUS_ENOMEM);
         host_fail_allocation(0);
@@ -697,6 +721,7 @@ int main(void)
         TEST(each_pasid_has_its_entry),
         TEST(bus_master_goes_with_the_last_attachment),
         TEST(no_memory_on_the_way),
+        TEST(no_memory_for_a_binding),
         TEST(tables_over_one_second_stage_share_its_domain_id),
         TEST(not_where_one_pasid_would_have_two_tables),
         TEST(a_change_of_the_second_stage_is_one_invalidation),
