@@ -7,10 +7,13 @@ BENCH_SRC := tools/bench/iommu.c tools/bench/platform.c kernel/stage2.c $(wildca
 BENCH_OBJ := $(BENCH_SRC:%=$(B)/bench/obj/%.o)
 
 $(B)/bench/iommu: $(BENCH_OBJ)
-	$(Q)$(CC_TARGET) -o $@ $^
+	$(Q)$(CC_TARGET) $(BENCH_FLAGS) $(KERNEL_LTO) -o $@ $^
+# What is counted is compiled as in the kernel; what calls it and what it calls is not part of it.
+$(filter-out $(B)/bench/obj/tools/%,$(BENCH_OBJ)): KERNEL_LTO += -O3
+$(filter $(B)/bench/obj/tools/%,$(BENCH_OBJ)): KERNEL_LTO :=
 $(B)/bench/obj/%.c.o: %.c | $(B)/deps.stamp
 	@mkdir -p $(@D)
-	$(Q)$(CC_TARGET) $(BENCH_FLAGS) -c -o $@ $<
+	$(Q)$(CC_TARGET) $(BENCH_FLAGS) $(KERNEL_LTO) -c -o $@ $<
 -include $(BENCH_OBJ:.o=.d)
 
 .PHONY: bench bench-host
