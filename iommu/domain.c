@@ -86,18 +86,21 @@ static bool add_second_stage(struct unit *u, const struct domain *d, uint64_t ad
     return used;
 }
 
+static int flush_unit(struct unit *u, const struct domain *d, uint64_t addr, uint64_t size)
+{
+    platform_lock(&u->lock);
+    int error = add_second_stage(u, d, addr, size) ? qi_finish(u) : 0;
+    platform_unlock(&u->lock);
+    return error;
+}
+
 /* filled: absent entries became present, which only units in caching mode (CAP.CM, emulated ones) remember. */
-static int flush(struct domain *d, uint64_t addr, uint64_t size, bool filled)
+static int flush(const struct domain *d, uint64_t addr, uint64_t size, bool filled)
 {
     int error = 0;
-    for (struct unit *u = units; u; u = u->next) {
-        if (!u->usable || (filled && !(u->cap & CAP_CM)))
-            continue;
-        platform_lock(&u->lock);
-        if (add_second_stage(u, d, addr, size) && qi_finish(u))
+    for (struct unit *u = units; u; u = u->next)
+        if (u->usable && (!filled || u->cap & CAP_CM) && flush_unit(u, d, addr, size))
             error = -NIDUS_EIO;
-        platform_unlock(&u->lock);
-    }
     return error;
 }
 
@@ -112,16 +115,17 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     return error ? error : flush(d, iova, size, true);
 }
 
-void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
+bool engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed;
     if (d->dirty) /* the smaller the leaves, the more a bitmap tells */
-        return;
+        return false;
     platform_lock(&d->lock);
     bool merged = stage2_merge(&d->table, iova, size, &freed);
     platform_unlock(&d->lock);
     if (merged && !flush(d, iova, size, false))
         stage2_free(&d->table, &freed); /* else the unit may still walk them, as below */
+    return merged;
 }
 
 int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
@@ -241,10 +245,11 @@ int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
     for (const struct binding *b = f->bindings, *first = b; b; first = b) {
         struct unit *u = b->id->unit;
         platform_lock(&u->lock);
-        for (; b && b->id->unit == u; b = b->next)
+        do
             add_iotlb(b, blocks);
-        for (b = first; b && b->id->unit == u; b = b->next)
-            add_devices(b, blocks);
+        while ((b = b->next) && b->id->unit == u);
+        for (; first != b; first = first->next)
+            add_devices(first, blocks);
         if (qi_finish(u))
             error = -NIDUS_EIO;
         platform_unlock(&u->lock);

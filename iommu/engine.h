@@ -129,8 +129,8 @@ int engine_domain_allows(const struct domain *d, unsigned prot);
 /* stage2_map's errors, and engine_domain_allows'. */
 int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot);
 /* What was mapped, one map or several after each other, is there to stay: large pages where it can have them now, with what lies beside
- * it.  Not before: a page that reaches beyond a range takes memory to unmap the range alone. */
-void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size);
+ * it.  Not before: a page that reaches beyond a range takes memory to unmap the range alone.  false: nothing changed. */
+bool engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size);
 /* No large page reaches beyond the range: engine_domain_unmap of it then takes no memory.  -ENOMEM: nothing changed. */
 int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size);
 /* Unmaps and invalidates on every unit, first stages over it included.  When it returns 0 no device reaches the pages.

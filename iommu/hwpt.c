@@ -281,7 +281,7 @@ static int make_blocks(struct invalidate_step *step, unsigned *count)
 }
 
 /* entry_num: entries that are good and whose invalidation has happened. */
-static int invalidate(struct call *call)
+static inline int invalidate(struct call *call)
 {
     struct nidus_hwpt_invalidate *inv = &call->invalidate;
     struct iommu_context *c = call->context;

@@ -160,15 +160,15 @@ static int unmap_part(struct call *call, uint64_t *length, unsigned *entries)
 /* Once an area is everywhere: a page that reaches beyond it takes memory to unmap it alone. */
 static int merge_part(struct call *call, uint64_t *length, unsigned *entries)
 {
-    const struct work *w = &call->work;
+    struct work *w = &call->work;
 
     *entries = 0;
     *length = w->area->length;
-    engine_domain_merge(&w->paging->domain, w->area->iova, w->area->length);
+    w->ioas->merged |= engine_domain_merge(&w->paging->domain, w->area->iova, w->area->length);
     return 0;
 }
 
-int work_step(struct call *call, work_part *part)
+inline int work_step(struct call *call, work_part *part)
 {
     struct work *w = &call->work;
     unsigned spent = 0, entries;
@@ -228,7 +228,7 @@ static int map_held(struct call *call)
         return unmap_held(call);
     }
     areas_join(w->ioas, &w->held);
-    call->answer = true;
+    call->answer = w->chosen;
     return 0;
 }
 
@@ -375,7 +375,7 @@ int call_ioas_map(struct call *call)
         return error;
     if (!is_guest_memory(c->guest, map->user_va, map->length, prot & STAGE2_WRITE ? PLATFORM_WRITE : 0))
         return -NIDUS_EFAULT;
-    call->work = (struct work){ .ioas = ioas };
+    call->work = (struct work){ .ioas = ioas, .chosen = !(map->flags & NIDUS_IOAS_MAP_FIXED_IOVA) };
     error = area_hold(c, &call->work.held, &(struct area){ .iova = map->iova, .length = map->length, .gpa = map->user_va, .prot = prot,
                                                            .writeable = (prot & STAGE2_WRITE) != 0 });
     return error != 0 ? error : map_everywhere(call);
@@ -447,7 +447,7 @@ int call_ioas_copy(struct call *call)
         return -NIDUS_EINVAL;
     if (copy->src_iova + copy->length - 1 < copy->src_iova)
         return -NIDUS_EOVERFLOW;
-    call->work = (struct work){ 0 };
+    call->work = (struct work){ .chosen = !(copy->flags & NIDUS_IOAS_MAP_FIXED_IOVA) };
     error = hold_copy(call, from, prot);
     if (error == 0)
         error = place_copy(call);
@@ -479,14 +479,15 @@ static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, struct 
 }
 
 /* Makes the ends of what is mapped in [first, last] ends of leaves in all tables and, where it is cut there, of areas, so that nothing behind
- * this needs memory.  -ENOMEM: devices find no difference, and the leaves that could be split are merged again. */
+ * this needs memory.  Of leaves that is so but where areas are cut or were merged.  -ENOMEM: devices find no difference, and the leaves that
+ * could be split are merged again. */
 static int make_borders(struct iommu_context *c, struct ioas *ioas, const struct nidus_iova_range *mapped, bool cut)
 {
     uint64_t length = mapped->last - mapped->start + 1;
     unsigned areas = c->areas;
     int error = 0;
 
-    for (struct paging *p = ioas->hwpts; p != NULL && error == 0; p = p->next)
+    for (struct paging *p = cut || ioas->merged ? ioas->hwpts : NULL; p != NULL && error == 0; p = p->next)
         error = engine_domain_split(&p->domain, mapped->start, length);
     if (error == 0 && cut) {
         error = area_split(c, ioas, mapped->start);

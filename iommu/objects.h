@@ -73,6 +73,7 @@ struct ioas {
     struct area *allowed;       /* where IOVAs are chosen; NULL: everywhere */
     struct paging *hwpts;
     bool small_pages;           /* leaves of 4 KiB alone (NIDUS_OPTION_HUGE_PAGES 0) */
+    bool merged;                /* a leaf may lie across areas */
 };
 
 struct paging {
@@ -167,6 +168,7 @@ struct work {
     struct paging *paging;      /* the table that it is at, … */
     struct area *area;          /* … the area, … */
     uint64_t done;              /* … and how many of its bytes are done */
+    bool chosen;                /* the IOVA is nidus's, and the guest is to know it */
     bool mergeable;             /* what was mapped may make large pages with what lies beside it; … */
     bool merging;               /* … all is mapped, and it becomes that */
     int error;                  /* of the mapping: what was mapped is then taken back */

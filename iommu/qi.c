@@ -374,7 +374,7 @@ static void await(struct unit *u)
 }
 
 /* Only what a device does is an error of a request whose wait was performed: where none was asked, done is done. */
-static void submit(struct unit *u)
+static inline void submit(struct unit *u)
 {
     append_wait(u);
     if (u->qi.device_tlb || !is_done(u))

@@ -62,19 +62,17 @@ const struct vcpu_ops *guest_cpu;
 
 /* Memory. */
 
-/* The chunk that gpa lies in; NULL: a part of [gpa, gpa + size) is no RAM. */
-static const struct chunk *find_chunk(const struct guest *g, uint64_t gpa, uint64_t size)
+/* The chunk that gpa lies in; NULL: it is no RAM. */
+static inline const struct chunk *chunk_at(const struct guest *g, uint64_t gpa)
 {
-    bool high = gpa >= HOLE_END;
-    uint64_t offset = gpa - g->ram[high].gpa;
-    if (offset >= g->ram[high].size || size > g->ram[high].size - offset)
-        return NULL;
-    return &g->frames->chunk[(offset + (high ? g->ram[0].size : 0)) / CHUNK];
+    if (gpa < g->ram[0].size)
+        return &g->frames->chunk[gpa / CHUNK];
+    return gpa - HOLE_END < g->ram[1].size ? &g->frames->chunk[(gpa - HOLE_END + g->ram[0].size) / CHUNK] : NULL;
 }
 
 int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
-    const struct chunk *c = find_chunk(g, gpa, 1);
+    const struct chunk *c = chunk_at(g, gpa);
     if (c == NULL)
         return -NIDUS_EFAULT;
     *hpa = c->phys + gpa % CHUNK;
@@ -85,15 +83,16 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 /* Where [gpa, gpa + size) lies; NULL: it is not all RAM, or not in one run. */
 static inline void *in_one_run(const struct guest *g, uint64_t gpa, uint64_t size)
 {
-    const struct chunk *c = find_chunk(g, gpa, size);
+    const struct chunk *c = chunk_at(g, gpa);
     return c != NULL && size <= c->run - gpa % CHUNK ? phys_to_virt(c->phys + gpa % CHUNK) : NULL;
 }
 
 __attribute__((noinline))
 static int copy_runs(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t size, bool to_guest)
 {
-    const struct chunk *c = find_chunk(g, gpa, size);
-    if (c == NULL)
+    const struct chunk *c = chunk_at(g, gpa);
+    uint64_t end = gpa < g->ram[0].size ? g->ram[0].size : HOLE_END + g->ram[1].size;
+    if (c == NULL || size > end - gpa)
         return -NIDUS_EFAULT;
     while (size != 0) {
         uint8_t *here = phys_to_virt(c->phys + gpa % CHUNK);
@@ -107,12 +106,22 @@ static int copy_runs(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t si
     return 0;
 }
 
+/* What calls carry is small, and most of it whole words. */
+static inline void copy(void *to, const void *from, uint64_t size)
+{
+    uint64_t words = size / sizeof(uint64_t);
+    if (size % sizeof(uint64_t) != 0)
+        memcpy(to, from, size);
+    else
+        __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
 int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size)
 {
     const void *here = in_one_run(g, gpa, size);
     if (here == NULL)
         return copy_runs(g, gpa, to, size, false);
-    memcpy(to, here, size);
+    copy(to, here, size);
     return 0;
 }
 
@@ -121,7 +130,7 @@ int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size)
     void *here = in_one_run(g, gpa, size);
     if (here == NULL)
         return copy_runs(g, gpa, (uint8_t *)from, size, true);
-    memcpy(here, from, size);
+    copy(here, from, size);
     return 0;
 }
 

@@ -573,9 +573,16 @@ int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_fr
 uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, unsigned *entries)
 {
     struct way way;
-    unsigned level = descend(s, gpa, gpa, &way), i = level_index(gpa, level);
-    uint64_t first = gpa - gpa % level_span(level), end = first;
+    unsigned level, i;
+    uint64_t first, end;
 
+    if ((gpa ^ (gpa + size - 1)) < level_span(2)) { /* one table at most, without a look */
+        *entries = (unsigned)(size / PAGE_SIZE);
+        return size;
+    }
+    level = descend(s, gpa, gpa, &way);
+    i = level_index(gpa, level);
+    first = end = gpa - gpa % level_span(level);
     do
         end += level_span(level);
     while (end - gpa < size && ++i < ENTRIES && !is_table(s, platform_load64(&way.table[level][i]), level));

@@ -87,7 +87,7 @@ int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size);
 
 /*
  * Long ranges are mapped and unmapped in steps, so that their caller gets a chance to do something else: how many bytes from gpa on, at
- * most size, are one step.  That is at most 512 entries, *entries, of one table, and makes the leaves that one call would have made.
+ * most size, are one step.  That is at most 512 entries, no more than *entries, of one table, and makes the leaves that one call would have made.
  */
 uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot, unsigned *entries);
 uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, unsigned *entries);

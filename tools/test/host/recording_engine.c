@@ -157,12 +157,14 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     return result != 0 ? result : error;
 }
 
-void engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
+bool engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
 {
     struct stage2_freed freed;
 
-    if (!d->dirty && stage2_merge(&d->table, iova, size, &freed))
-        stage2_free(&d->table, &freed);
+    if (d->dirty || !stage2_merge(&d->table, iova, size, &freed))
+        return false;
+    stage2_free(&d->table, &freed);
+    return true;
 }
 
 int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
