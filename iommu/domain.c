@@ -231,12 +231,14 @@ static void add_device(const struct device *dev, uint32_t pasid, const struct en
         ats_add(dev, pasid, blocks->block[i] & BLOCK_ADDR, (unsigned)field(blocks->block[i], BLOCK_AM));
 }
 
-static void add_devices(const struct binding *b, const struct engine_blocks *blocks)
+/* For those that use bindings from b to end, of one unit.  Apart: most units have none. */
+__attribute__((noinline))
+static void add_devices(const struct binding *b, const struct binding *end, const struct engine_blocks *blocks)
 {
-    const struct unit *u = b->id->unit;
-    for (const struct device *dev = u->device_tlbs ? u->devices : NULL; dev; dev = dev->next)
-        if (dev->tlb.on && binding_of(dev, b->pasid) == b)
-            add_device(dev, b->pasid, blocks);
+    for (; b != end; b = b->next)
+        for (const struct device *dev = b->id->unit->devices; dev; dev = dev->next)
+            if (dev->tlb.on && binding_of(dev, b->pasid) == b)
+                add_device(dev, b->pasid, blocks);
 }
 
 int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
@@ -248,8 +250,8 @@ int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
         do
             add_iotlb(b, blocks);
         while ((b = b->next) && b->id->unit == u);
-        for (; first != b; first = first->next)
-            add_devices(first, blocks);
+        if (u->device_tlbs)
+            add_devices(first, b, blocks);
         if (qi_finish(u))
             error = -NIDUS_EIO;
         platform_unlock(&u->lock);

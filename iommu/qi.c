@@ -353,7 +353,8 @@ static bool is_done(const struct unit *u)
     return platform_load32(&u->qi.status[STATUS_DONE]) == u->qi.sequence;
 }
 
-/* Waits for the request, and has the queue go on when something stops it. */
+/* Waits for the request, and has the queue go on when something stops it.  Apart: most are done by then. */
+__attribute__((noinline))
 static void await(struct unit *u)
 {
     uint64_t deadline = platform_time_ns() + (u->qi.device_tlb ? DEVICE_TIMEOUT_NS : UNIT_TIMEOUT_NS);
