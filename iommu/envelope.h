@@ -8,33 +8,20 @@
 #ifndef NIDUS_ENVELOPE_H
 #define NIDUS_ENVELOPE_H
 
-#include "iommu/platform.h"
+#include <stdint.h>
+
+struct guest;
 
 /* A larger size is -E2BIG before its tail is looked at. */
 #define ENVELOPE_MAX_SIZE 4096u
-
-/* envelope_read where not all of known bytes are RAM (whole: they are, and were read), or the guest's size is another one. */
-int envelope_read_unlike(struct guest *guest, uint64_t gpa, void *payload, uint32_t min, uint32_t known, uint32_t *size, bool whole);
 
 /*
  * Reads the payload at gpa into known bytes; what the guest left out is zero.  min is 4 to known.  *size: the guest's size.
  * -EFAULT: a part is no RAM, or gpa is 0; -EINVAL: size below min; -E2BIG: a byte beyond known is not zero.
  */
-static inline int envelope_read(struct guest *guest, uint64_t gpa, void *payload, uint32_t min, uint32_t known, uint32_t *size)
-{
-    /* All that is known at once, in which a shorter payload lies as well. */
-    bool whole = gpa != 0 && platform_guest_read(guest, gpa, payload, known) == 0;
-
-    if (!whole || *(uint32_t *)payload != known)
-        return envelope_read_unlike(guest, gpa, payload, min, known, size, whole);
-    *size = known;
-    return 0;
-}
+int envelope_read(struct guest *guest, uint64_t gpa, void *payload, uint32_t min, uint32_t known, uint32_t *size);
 
 /* Writes the answer, as much of it as the guest's size has room for.  -EFAULT. */
-static inline int envelope_write(struct guest *guest, uint64_t gpa, const void *payload, uint32_t known, uint32_t size)
-{
-    return platform_guest_write(guest, gpa, payload, size < known ? size : known);
-}
+int envelope_write(struct guest *guest, uint64_t gpa, const void *payload, uint32_t known, uint32_t size);
 
 #endif

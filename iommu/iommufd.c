@@ -158,17 +158,6 @@ static int vfio_envelope_read(struct call *call)
     return call->attach.argsz < call->known ? -NIDUS_EINVAL : 0;
 }
 
-static int begin(struct call *call, const struct call_row *row)
-{
-    int error;
-
-    if (row->vfio)
-        error = vfio_envelope_read(call);
-    else
-        error = envelope_read(call->context->guest, call->gpa, &call->attach, row->min_size, row->known_size, &call->size);
-    return error != 0 ? error : row->handler(call);
-}
-
 static int64_t finish(struct call *call, int error)
 {
     int answered = 0;
@@ -199,7 +188,10 @@ static int64_t perform(struct iommu_context *context, uint64_t nr, uint64_t gpa,
         call->device_id = device_id;
         call->known = call->size = row->known_size;
         call->answer = false;
-        error = begin(call, row);
+        error = row->vfio ? vfio_envelope_read(call)
+                          : envelope_read(context->guest, gpa, &call->attach, row->min_size, row->known_size, &call->size);
+        if (error == 0)
+            error = row->handler(call);
     }
     return error == CALL_MORE ? IOMMU_AGAIN : finish(call, error);
 }

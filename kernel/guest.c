@@ -106,32 +106,25 @@ static int copy_runs(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t si
     return 0;
 }
 
-/* What calls carry is small, and most of it whole words. */
-static inline void copy(void *to, const void *from, uint64_t size)
+/* Most of what is copied is in one run, small, and whole words. */
+static inline int copy(struct guest *g, uint64_t gpa, void *buffer, uint64_t size, bool to_guest)
 {
+    void *here = in_one_run(g, gpa, size), *to = to_guest ? here : buffer, *from = to_guest ? buffer : here;
     uint64_t words = size / sizeof(uint64_t);
-    if (size % sizeof(uint64_t) != 0)
-        memcpy(to, from, size);
-    else
-        __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-}
-
-int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size)
-{
-    const void *here = in_one_run(g, gpa, size);
-    if (here == NULL)
-        return copy_runs(g, gpa, to, size, false);
-    copy(to, here, size);
+    if (here == NULL || size % sizeof(uint64_t) != 0)
+        return copy_runs(g, gpa, buffer, size, to_guest);
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
     return 0;
 }
 
-int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size)
+int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size)
 {
-    void *here = in_one_run(g, gpa, size);
-    if (here == NULL)
-        return copy_runs(g, gpa, (uint8_t *)from, size, true);
-    copy(here, from, size);
-    return 0;
+    return copy(guest, gpa, to, size, false);
+}
+
+int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size)
+{
+    return copy(guest, gpa, (void *)from, size, true);
 }
 
 /* Scrubs and frees up to limit chunks.  true: there are more. */
@@ -215,20 +208,20 @@ static int write_tables(struct guest *g)
 {
     uint64_t table[TABLE] = { 0 };
     table[0] = PDPT_GPA | PTE_PRESENT | PTE_WRITE;
-    int error = guest_write(g, PML4_GPA, table, sizeof(table));
+    int error = platform_guest_write(g, PML4_GPA, table, sizeof(table));
     for (unsigned i = 0; i < 4; i++)
         table[i] = (PD_GPA + i * PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
-    error |= guest_write(g, PDPT_GPA, table, sizeof(table));
+    error |= platform_guest_write(g, PDPT_GPA, table, sizeof(table));
     for (unsigned i = 0; i < 4; i++) {
         for (unsigned j = 0; j < TABLE; j++)
             table[j] = (i * GIB + j * CHUNK) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
         if (i == 0)
             table[0] = PT_GPA | PTE_PRESENT | PTE_WRITE;
-        error |= guest_write(g, PD_GPA + i * PAGE_SIZE, table, sizeof(table));
+        error |= platform_guest_write(g, PD_GPA + i * PAGE_SIZE, table, sizeof(table));
     }
     for (unsigned i = 0; i < TABLE; i++)
         table[i] = i == 0 ? 0 : i * PAGE_SIZE | PTE_PRESENT | PTE_WRITE;
-    return error | guest_write(g, PT_GPA, table, sizeof(table));
+    return error | platform_guest_write(g, PT_GPA, table, sizeof(table));
 }
 
 static int write_info(struct guest *g)
@@ -249,7 +242,7 @@ static int write_info(struct guest *g)
     memcpy(info.ram, g->ram, sizeof(info.ram));
     memcpy(info.shared, g->shared, sizeof(info.shared));
     memcpy(info.device, g->device, sizeof(info.device));
-    return guest_write(g, INFO_GPA, &info, sizeof(info));
+    return platform_guest_write(g, INFO_GPA, &info, sizeof(info));
 }
 
 static const uint64_t guest_gdt[] = {
@@ -263,9 +256,9 @@ static bool load(struct guest *g)
     int error = 0;
     for (unsigned i = 0; i < g->config->segment_count; i++) {
         const struct boot_segment *s = &g->config->segment[i];
-        error |= guest_write(g, s->gpa, phys_to_virt(s->src), s->file_size);
+        error |= platform_guest_write(g, s->gpa, phys_to_virt(s->src), s->file_size);
     }
-    return (error | write_tables(g) | write_info(g) | guest_write(g, GDT_GPA, guest_gdt, sizeof(guest_gdt))) == 0;
+    return (error | write_tables(g) | write_info(g) | platform_guest_write(g, GDT_GPA, guest_gdt, sizeof(guest_gdt))) == 0;
 }
 
 /* Devices. */

@@ -75,9 +75,6 @@ void guest_log(struct guest *g, const char *text);
 /* Text for the console; appears line by line.  Stops when a turn's time is used up, and returns how many bytes it took. */
 uint32_t guest_print(struct guest *g, const char *text, uint32_t length);
 
-/* Guest memory: -EFAULT when a part of it is no RAM, and then nothing was copied. */
-int guest_read(struct guest *g, uint64_t gpa, void *to, uint64_t size);
-int guest_write(struct guest *g, uint64_t gpa, const void *from, uint64_t size);
 /* What platform_guest_memory promises of RAM: where the page at gpa lies, and how far RAM goes on in both. */
 int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run);
 

@@ -13,8 +13,7 @@ KERNEL_FLAGS := $(CFLAGS_FREESTANDING) -isystem kernel/include -iquote kernel -m
 # gcc optimizes all files as one: a guest's call goes through many of them, and the way from one to the next is a good part of what it costs.
 # Not what the compiler calls on its own account, which would be gone by the time that it does.
 KERNEL_LTO := $(if $(findstring clang,$(CC_TARGET)),,-flto=1 -flto-partition=one -ffat-lto-objects)
-CALL_OBJ := $(filter %/kernel/stage2.c.o $(KERNEL_DIR)/iommu/%,$(KERNEL_OBJ))
-$(CALL_OBJ): KERNEL_LTO += -O3
+$(filter %/kernel/stage2.c.o $(KERNEL_DIR)/iommu/%,$(KERNEL_OBJ)): KERNEL_LTO += -O3
 $(KERNEL_DIR)/kernel/string.c.o: KERNEL_LTO :=
 KERNEL_ASFLAGS := -I. -g -Wall -Werror -MMD -MP
 

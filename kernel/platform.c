@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* platform.c: iommu/platform.h on bare metal. */
+/* platform.c: iommu/platform.h on bare metal; copies from and to guests are in guest.c. */
 #include "iommu/platform.h"
 
 #include <string.h>
@@ -94,16 +94,6 @@ int platform_format(char *out, size_t size, const char *format, ...)
     int length = format_text_v(out, size, format, arguments);
     va_end(arguments);
     return length;
-}
-
-int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size)
-{
-    return guest_read(guest, gpa, to, size);
-}
-
-int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size)
-{
-    return guest_write(guest, gpa, from, size);
 }
 
 int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)

@@ -477,14 +477,11 @@ int stage2_split(struct stage2 *s, uint64_t gpa, uint64_t size)
 {
     uint64_t end = gpa + size;
     void *spare;
-    struct way way;
     unsigned splits;
     int error = check_range(s, gpa, size);
 
     if (error != 0)
         return error;
-    if (is_whole(gpa, end, descend(s, gpa, end - 1, &way)))
-        return 0;
     splits = splits_at(s, gpa, 0) + splits_at(s, end, gpa); /* at most 4 */
     if (splits == 0)
         return 0;
@@ -576,7 +573,7 @@ uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, 
     unsigned level, i;
     uint64_t first, end;
 
-    if ((gpa ^ (gpa + size - 1)) < level_span(2)) { /* one table at most, without a look */
+    if ((gpa ^ (gpa + size)) < level_span(2)) { /* a part of one table at most: without a look */
         *entries = (unsigned)(size / PAGE_SIZE);
         return size;
     }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "iommu/platform.h"
 #include "kernel/cpu.h"
 #include "kernel/guest.h"
 #include "kernel/log.h"
@@ -68,7 +69,7 @@ static bool translate(struct guest *g, uint64_t linear, uint64_t *gpa)
     uint64_t entry = guest_cpu->get(g->vcpu, VCPU_CR3);
     for (unsigned shift = 39; shift >= PAGE_SHIFT; shift -= 9) {
         uint64_t slot = (entry & frame) + ((linear >> shift) & 511) * sizeof(entry);
-        if (guest_read(g, slot, &entry, sizeof(entry)) != 0 || !(entry & present))
+        if (platform_guest_read(g, slot, &entry, sizeof(entry)) != 0 || !(entry & present))
             return false;
         uint64_t offset = ((uint64_t)1 << shift) - 1;
         if (shift == PAGE_SHIFT || ((entry & large) && shift <= 30)) {
@@ -96,7 +97,7 @@ unsigned vcpu_fetch(struct guest *g, uint8_t bytes[VCPU_INSTRUCTION_MAX])
     while (got < VCPU_INSTRUCTION_MAX) {
         uint64_t gpa, in_page = PAGE_SIZE - ((linear + got) & (PAGE_SIZE - 1));
         unsigned n = in_page < VCPU_INSTRUCTION_MAX - got ? (unsigned)in_page : VCPU_INSTRUCTION_MAX - got;
-        if (!translate(g, linear + got, &gpa) || guest_read(g, gpa, bytes + got, n) != 0)
+        if (!translate(g, linear + got, &gpa) || platform_guest_read(g, gpa, bytes + got, n) != 0)
             break;
         got += n;
     }
