@@ -155,7 +155,7 @@ static bool is_settled(const struct use *use)
 static void one_page(struct use *use, struct model_request *r, uint64_t address, unsigned size)
 {
     struct device_ *d = use->device;
-    struct page p = { .address = address, .size = size, .by_ats = size && !r->privileged && ats_is_on(d) && percent(75) };
+    struct page p = { .address = address, .size = size, .by_ats = size && !r->privileged && ats_is_on(d) && percent(85) };
     struct model_result result;
     uint64_t data = below(1ULL << 31) << (size == 8 ? 32 : 0) | (below(1ULL << 31) & ~1ULL);
 
@@ -231,28 +231,35 @@ static void forbidden(struct device_ *d, struct model_request *r, uint64_t addre
     judge(d, r, &p, &result);
 }
 
-/* Somebody that has it. */
+/* Somebody that has it; mostly without PASID and with a TLB of its own, if there is one: its invalidation is what the queue may get wrong. */
 static struct use *some_use(const struct hwpt *h)
 {
     unsigned from = (unsigned)below(m.devices * USES);
+    struct use *found = NULL;
 
     for (unsigned i = 0; h && i < m.devices * USES; i++) {
         unsigned at = (from + i) % (m.devices * USES);
+        struct device_ *d = &m.device[at / USES];
 
-        if (m.device[at / USES].use[at % USES].hwpt == h)
-            return &m.device[at / USES].use[at % USES];
+        if (d->use[at % USES].hwpt != h)
+            continue;
+        found = found ? found : &d->use[at % USES];
+        if (at % USES == 0 && ats_is_on(d) && percent(70))
+            return &d->use[0];
     }
-    return NULL;
+    return found;
 }
 
 static void dma(struct device_ *d)
 {
-    struct use *watched = m.watched && percent(50) ? some_use(m.watched) : NULL;
+    struct use *watched = m.watched && percent(95) ? some_use(m.watched) : NULL;
     struct use *use = watched ? watched : m.focus && percent(50) ? m.focus : &d->use[percent(50) ? 0 : below(USES)];
     struct model_request r = { .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
     uint64_t address = (watched ? m.watched_at : address_for(use)) & ~7ULL;
-    unsigned kind = (unsigned)below(100);
+    unsigned kind = (unsigned)below(watched ? 80 : 100);
 
+    if (watched && percent(60)) /* what is cached serves it, dirty or not */
+        r.access = MODEL_READ;
     d = use->device;
     r.source_id = d->source_id;
     r.privileged = use->pasid && one_in(use->changing ? 2 : 5);
@@ -311,7 +318,7 @@ void some_dma(void)
 
 void dma_within_call(void)
 {
-    if (m.no_dma || !one_in(m.watched ? 2 : 6))
+    if (m.no_dma || !(m.watched ? percent(75) : one_in(m.focus ? 2 : 6)))
         return;
     m.in_call = false;
     dma(&m.device[below(m.devices)]);

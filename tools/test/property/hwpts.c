@@ -49,6 +49,19 @@ struct hwpt *stale_hwpt(struct guest_ *g)
     return h ? h : some_hwpt(g, is_nested);
 }
 
+struct hwpt *stale_of(struct guest_ *g, const struct tree *t)
+{
+    unsigned from = (unsigned)below(HWPTS);
+
+    for (unsigned i = 0; i < HWPTS; i++) {
+        struct hwpt *h = &g->hwpt[(from + i) % HWPTS];
+
+        if (h->live && h->tree == t && h->stales)
+            return h;
+    }
+    return NULL;
+}
+
 unsigned users_of(const struct hwpt *h)
 {
     unsigned users = h->children;
@@ -385,10 +398,10 @@ static struct hwpt *kindred_hwpt(struct guest_ *g, const struct use *use, struct
 
         return h && other->unit == use->device->unit ? h : otherwise;
     }
-    for (unsigned i = 0; use->hwpt && use->hwpt->nested && i < HWPTS; i++) {
+    for (unsigned i = one_in(3) ? 0 : HWPTS; use->hwpt && use->hwpt->nested && i < 2 * HWPTS; i++) { /* first one of other levels, or any */
         struct hwpt *h = &g->hwpt[(from + i) % HWPTS];
 
-        if (h->live && h->parent == use->hwpt->parent && h != use->hwpt)
+        if (h->live && h->parent == use->hwpt->parent && h != use->hwpt && (i >= HWPTS || h->tree->levels != use->hwpt->tree->levels))
             return h;
     }
     return otherwise;
@@ -439,7 +452,7 @@ _Static_assert(ENTRIES_AT + ENTRIES_MAX * sizeof(struct nidus_hwpt_vtd_s1_invali
 /* A range that covers something of what is stale, exactly or not. */
 static void choose_range(struct hwpt *h, struct nidus_hwpt_vtd_s1_invalidate *e)
 {
-    const struct stale *s = h->stales ? &h->stale[below(h->stales)] : NULL;
+    const struct stale *s = h->stales ? &h->stale[percent(75) ? h->stales - 1 : below(h->stales)] : NULL;
 
     *e = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = tree_address(h->tree) & ~(K4 - 1), .npages = 1 + below(percent(80) ? 20 : 5000) };
     if (s && percent(90)) {
@@ -504,7 +517,7 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
     p.data_uptr = ENTRIES_AT;
     memcpy(host_guest_byte(g->host, p.data_uptr), entry, count * sizeof entry[0]);
     m.watched = h;
-    m.watched_at = entry[count - 1].npages == UINT64_MAX ? tree_address(h->tree)
+    m.watched_at = entry[count - 1].npages == UINT64_MAX ? h->tree->hot[below(16)]
                  : hot_within(h->tree, entry[count - 1].addr, entry[count - 1].addr + entry[count - 1].npages * K4 - 1);
     result = call(g, NIDUS_CALL_HWPT_INVALIDATE, &p, sizeof p, 0);
     m.watched = NULL;

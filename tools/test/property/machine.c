@@ -73,7 +73,7 @@ static struct model_freedom choose_freedom(void)
         return model_wild;
     return (struct model_freedom){
         .evict = (unsigned)below(40), .miss = (unsigned)below(30), .prefetch = (unsigned)below(300), .fracture = (unsigned)below(300),
-        .delay = (unsigned)below(500), .reorder = (unsigned)below(600), .split = (unsigned)below(100),
+        .delay = (unsigned)below(500), .reorder = (unsigned)below(1000), .split = (unsigned)below(100),
     };
 }
 
@@ -164,7 +164,7 @@ static void guest_ends(struct guest_ *g)
 
 void device_falls_silent(struct device_ *d)
 {
-    if (!ats_is_on(d) || d->silent || !one_in(4))
+    if (!ats_is_on(d) || d->silent || !one_in(2))
         return;
     note("device %llu, guest %llu, falls silent", d->id, (ull)(d->guest - m.guest));
     d->silent = true;

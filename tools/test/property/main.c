@@ -232,6 +232,9 @@ static void one_step(void)
     else if (kind < 870) {
         if (t->live)
             tree_changes(g, t);
+        h = t->live && percent(50) ? stale_of(g, t) : NULL;
+        if (h) /* at once, as a system does that unmaps a page */
+            hwpt_invalidates(g, h);
     } else if (kind < 920) {
         h = stale_hwpt(g);
         if (h)

@@ -261,6 +261,7 @@ void hwpt_attaches(struct guest_ *g, struct use *use);
 void hwpt_detaches(struct guest_ *g, struct use *use);
 void hwpt_invalidates(struct guest_ *g, struct hwpt *h);
 struct hwpt *stale_hwpt(struct guest_ *g);
+struct hwpt *stale_of(struct guest_ *g, const struct tree *t); /* with that tree; NULL: none */
 unsigned users_of(const struct hwpt *h);
 
 /* reference.c ------------------------------------------------------------------------------------------ */

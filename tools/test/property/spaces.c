@@ -105,6 +105,14 @@ void space_allocs(struct guest_ *g)
         if (call(g, NIDUS_CALL_IOAS_ALLOC, &p, sizeof p, 0) != 0)
             return;
         *s = (struct space){ .live = true, .id = p.out_ioas_id, .offset = offsets[below(5)] };
+        if (percent(80)) { /* first-stage tables lead nowhere without */
+            const struct area tables = { .iova = TABLES + s->offset, .length = M2, .gpa = TABLES, .read = true, .write = true };
+            uint64_t iova;
+
+            if (call_map(g, s, &tables, true, &iova) != 0)
+                fails("IOAS_MAP of the first-stage tables was refused");
+            s->area[s->areas++] = tables;
+        }
         return;
     }
 }

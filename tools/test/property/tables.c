@@ -215,7 +215,8 @@ uint64_t tree_address(struct tree *t)
 /* What a leaf points to. */
 static uint64_t target(struct tree *t, unsigned level)
 {
-    uint64_t iova = one_in(40) ? below(1ULL << 52) : space_address(t->space);
+    const struct area *a = t->space->areas ? &t->space->area[below(t->space->areas)] : NULL;
+    uint64_t iova = one_in(40) ? below(1ULL << 52) : a && percent(60) ? a->iova + below(a->length / K4) * K4 : space_address(t->space);
 
     return iova & ~(span(level) - 1) & FS_ADDR;
 }
