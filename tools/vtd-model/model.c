@@ -104,6 +104,11 @@ unsigned model_cached(const struct model_unit *unit, enum model_cache cache)
     return unit->cache[cache].live;
 }
 
+void model_forget(struct model_unit *unit, enum model_cache cache)
+{
+    cache_drop_all(unit, cache);
+}
+
 void model_device_silent(struct model_unit *unit, uint16_t source_id, bool silent)
 {
     unit->device_flags[source_id] = silent ? DEVICE_SILENT : 0;

@@ -183,6 +183,8 @@ void model_forgive(struct model *model);
 
 enum model_cache { MODEL_CONTEXT, MODEL_PASID, MODEL_FIRST_STAGE, MODEL_SECOND_STAGE, MODEL_IOTLB, MODEL_IEC, MODEL_DEVICE_TLB, MODEL_CACHES };
 unsigned model_cached(const struct model_unit *unit, enum model_cache cache);
+/* The cache loses all that it has, as it may at any time. */
+void model_forget(struct model_unit *unit, enum model_cache cache);
 
 struct model_counters {
     uint64_t requests, hits, walks, walk_reads, descriptors, prefetches, evictions, splits;

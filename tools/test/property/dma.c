@@ -250,10 +250,15 @@ static struct use *some_use(const struct hwpt *h)
     return found;
 }
 
+static bool has_sre(const struct hwpt *h)
+{
+    return h && h->nested && h->sre;
+}
+
 static void dma(struct device_ *d)
 {
     struct use *watched = m.watched && percent(95) ? some_use(m.watched) : NULL;
-    struct use *use = watched ? watched : m.focus && percent(50) ? m.focus : &d->use[percent(50) ? 0 : below(USES)];
+    struct use *use = watched ? watched : m.focus && percent(75) ? m.focus : &d->use[percent(d->pasids ? 50 : 95) ? 0 : below(USES)];
     struct model_request r = { .source_id = d->source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = percent(45) ? MODEL_READ : percent(90) ? MODEL_WRITE : MODEL_ATOMIC };
     uint64_t address = (watched ? m.watched_at : address_for(use)) & ~7ULL;
     unsigned kind = (unsigned)below(watched ? 80 : 100);
@@ -262,7 +267,7 @@ static void dma(struct device_ *d)
         r.access = MODEL_READ;
     d = use->device;
     r.source_id = d->source_id;
-    r.privileged = use->pasid && one_in(use->changing ? 2 : 5);
+    r.privileged = use->pasid && one_in(use->changing && (has_sre(use->hwpt) || has_sre(use->next)) ? 2 : 5);
     r.no_snoop = one_in(4);
 
     if ((address & ~0xfffULL) >> 20 == 0xfee || address >> 20 == 0xfed) /* interrupts */
@@ -318,7 +323,7 @@ void some_dma(void)
 
 void dma_within_call(void)
 {
-    if (m.no_dma || !(m.watched ? percent(75) : one_in(m.focus ? 2 : 6)))
+    if (m.no_dma || !(m.watched || m.focus ? percent(75) : one_in(6)))
         return;
     m.in_call = false;
     dma(&m.device[below(m.devices)]);

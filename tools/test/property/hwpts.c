@@ -121,6 +121,8 @@ static struct nidus_hwpt_vtd_s1 choose_s1(const struct tree *t, const struct uni
     if (one_in(3)) {
         s1.flags = below(8);
         *good &= (!(s1.flags & NIDUS_VTD_S1_SRE) || u->srs) && (!(s1.flags & NIDUS_VTD_S1_EAFE) || (u->eafs && u->snoops));
+    } else if (u->srs && one_in(3)) {
+        s1.flags = NIDUS_VTD_S1_SRE;
     }
     if (one_in(12)) { /* bits that would be SRE, FSPM, WPE … of the entry */
         s1.pgtbl_addr |= 1ULL << below(12);
@@ -296,8 +298,10 @@ static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, stru
     p->argsz = size;
     p->flags = use->pasid ? NIDUS_VFIO_ATTACH_PASID : 0;
     p->pasid = use->pasid;
-    if (use->hwpt && use->hwpt->nested) /* so that something is cached */
+    for (unsigned i = 0; i < 3 && use->hwpt && use->hwpt->nested; i++) /* so that something is cached */
         look_at(use->hwpt, use->hwpt->tree->hot[below(16)]);
+    if (percent(50)) /* so that the entry is read between two stores */
+        model_forget(m.unit[use->device->unit].model, MODEL_PASID);
     m.focus = use;
     use->changing = true;
     use->next = next;
@@ -386,7 +390,18 @@ static void attach_hwpt(struct guest_ *g, struct use *use, struct hwpt *h)
     look_at(h, h->nested ? tree_address(h->tree) : space_address(h->space));
 }
 
-/* What another device of the guest on the unit has under this PASID, or a first stage beside the one that this device has: what is to share
+/* Do two page tables over one second stage differ in what a present entry must not come to say at once? */
+static bool are_unlike(const struct hwpt *a, const struct hwpt *b)
+{
+    return a->nested && b->nested ? a->tree->levels != b->tree->levels : a->sre || b->sre;
+}
+
+static const struct hwpt *second_stage_of(const struct hwpt *h)
+{
+    return h->nested ? h->parent : h;
+}
+
+/* What another device of the guest on the unit has under this PASID, or a page table over the second stage that this one has: what is to share
  * (DID, PASID)s, and to stop sharing them. */
 static struct hwpt *kindred_hwpt(struct guest_ *g, const struct use *use, struct hwpt *otherwise)
 {
@@ -396,12 +411,12 @@ static struct hwpt *kindred_hwpt(struct guest_ *g, const struct use *use, struct
     if (one_in(2)) {
         struct hwpt *h = other ? other->use[use - use->device->use].hwpt : NULL;
 
-        return h && other->unit == use->device->unit ? h : otherwise;
+        return h && h != use->hwpt && other->unit == use->device->unit ? h : otherwise;
     }
-    for (unsigned i = one_in(3) ? 0 : HWPTS; use->hwpt && use->hwpt->nested && i < 2 * HWPTS; i++) { /* first one of other levels, or any */
+    for (unsigned i = one_in(2) ? 0 : HWPTS; use->hwpt && i < 2 * HWPTS; i++) { /* first one that is unlike, or any */
         struct hwpt *h = &g->hwpt[(from + i) % HWPTS];
 
-        if (h->live && h->parent == use->hwpt->parent && h != use->hwpt && (i >= HWPTS || h->tree->levels != use->hwpt->tree->levels))
+        if (h->live && h != use->hwpt && second_stage_of(h) == second_stage_of(use->hwpt) && (i >= HWPTS || are_unlike(h, use->hwpt)))
             return h;
     }
     return otherwise;
@@ -411,12 +426,12 @@ void hwpt_attaches(struct guest_ *g, struct use *use)
 {
     struct hwpt *h = percent(use->pasid ? 97 : 80) ? some_hwpt(g, is_any) : NULL;
 
-    if (h && one_in(3)) {
+    if (h && one_in(2)) {
         struct hwpt *nested = some_hwpt(g, is_nested);
 
         h = nested ? nested : h;
     }
-    if (h && !m.crowded && percent(m.family ? 70 : 35))
+    if (h && !m.crowded && percent(m.family ? 70 : 50))
         h = kindred_hwpt(g, use, h);
     if (h)
         attach_hwpt(g, use, h);
@@ -533,4 +548,30 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
 
         look_at(h, last->npages == UINT64_MAX ? tree_address(h->tree) : hot_within(h->tree, last->addr, last->addr + last->npages * K4 - 1));
     }
+}
+
+/* Silence ---------------------------------------------------------------------------------------------- */
+
+/* A device falls silent while others with a TLB have its page table: the request that meets it asks them as well. */
+void hwpt_goes_silent(struct device_ *d)
+{
+    struct guest_ *g = d->guest;
+    struct hwpt *h = d->use[0].hwpt;
+
+    if (!h || h->automatic || d->silent || !ats_is_on(d))
+        return;
+    for (unsigned i = 0; i < m.devices; i++) {
+        struct device_ *other = &m.device[i];
+
+        if (other != d && other->guest == g && other->unit == d->unit && other->ats && !other->silent && other->use[0].hwpt != h)
+            attach_hwpt(g, &other->use[0], h);
+    }
+    device_falls_silent(d);
+    if (!h->nested) {
+        space_unmaps(g, h->space);
+        return;
+    }
+    tree_changes(g, h->tree);
+    if (h->stales)
+        hwpt_invalidates(g, h);
 }

@@ -164,8 +164,6 @@ static void guest_ends(struct guest_ *g)
 
 void device_falls_silent(struct device_ *d)
 {
-    if (!ats_is_on(d) || d->silent || !one_in(2))
-        return;
     note("device %llu, guest %llu, falls silent", d->id, (ull)(d->guest - m.guest));
     d->silent = true;
     model_device_silent(m.unit[d->unit].model, d->source_id, true);

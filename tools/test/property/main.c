@@ -220,7 +220,7 @@ static void one_step(void)
     struct device_ *d = &m.device[below(m.devices)];
     struct use *use = &d->use[d->pasids && percent(60) ? below(USES) : 0];
     unsigned kind = (unsigned)below(1000);
-    struct tree *t = &g->tree[below(TREES)];
+    struct tree *t;
     struct hwpt *h;
 
     if (one_in(8))
@@ -230,9 +230,10 @@ static void one_step(void)
     if (kind < 740)
         some_dma();
     else if (kind < 870) {
-        if (t->live)
+        t = some_tree(g);
+        if (t)
             tree_changes(g, t);
-        h = t->live && percent(50) ? stale_of(g, t) : NULL;
+        h = t && percent(50) ? stale_of(g, t) : NULL;
         if (h) /* at once, as a system does that unmaps a page */
             hwpt_invalidates(g, h);
     } else if (kind < 920) {
@@ -261,7 +262,7 @@ static void one_step(void)
     } else if (kind < 998)
         bad_call(g);
     else if (kind < 999)
-        device_falls_silent(d);
+        hwpt_goes_silent(d);
     else if (one_in(10))
         restart_guest(g);
     require_no_violation();

@@ -243,6 +243,7 @@ uint64_t *guest_word(struct guest_ *g, uint64_t gpa);
 void tables_forget(struct guest_ *g);
 struct tree *tree_new(struct guest_ *g, struct space *s);
 void tree_free(struct guest_ *g, struct tree *t);
+struct tree *some_tree(struct guest_ *g); /* one that is attached, if there is one; NULL: none */
 void tree_changes(struct guest_ *g, struct tree *t);
 uint64_t tree_address(struct tree *t);
 /* Units on which the page table is attached. */
@@ -260,6 +261,7 @@ void hwpt_destroys(struct guest_ *g);
 void hwpt_attaches(struct guest_ *g, struct use *use);
 void hwpt_detaches(struct guest_ *g, struct use *use);
 void hwpt_invalidates(struct guest_ *g, struct hwpt *h);
+void hwpt_goes_silent(struct device_ *d);
 struct hwpt *stale_hwpt(struct guest_ *g);
 struct hwpt *stale_of(struct guest_ *g, const struct tree *t); /* with that tree; NULL: none */
 unsigned users_of(const struct hwpt *h);

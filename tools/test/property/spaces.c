@@ -325,7 +325,10 @@ void space_unmaps(struct guest_ *g, struct space *s)
     for (unsigned i = 0; !all && i < HWPTS; i++)
         if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == s && users_of(&g->hwpt[i]) > g->hwpt[i].children)
             m.watched = &g->hwpt[i];
-    m.watched_at = first;
+    m.watched_at = first + (percent(50) ? 0 : below(length / K4) * K4);
+    for (unsigned i = 0; !all && percent(50) && i < HWPTS; i++) /* so that it is cached */
+        if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == s)
+            look_at(&g->hwpt[i], m.watched_at);
     result = call_unmap(g, s, first, length, &unmapped);
     m.watched = NULL;
     host_fail_allocation(0);
@@ -339,5 +342,5 @@ void space_unmaps(struct guest_ *g, struct space *s)
     touch(s, all ? s->hot[1] : first + (percent(50) ? 0 : length - K4));
     for (unsigned i = 0; !all && i < HWPTS; i++)
         if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == s)
-            look_at(&g->hwpt[i], first + below(length / K4) * K4);
+            look_at(&g->hwpt[i], percent(50) ? m.watched_at : first + below(length / K4) * K4);
 }

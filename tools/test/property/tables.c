@@ -178,18 +178,48 @@ static void unlink_pages(struct guest_ *g, const struct tree *t, uint64_t gpa, u
 
 struct tree *tree_new(struct guest_ *g, struct space *s)
 {
+    unsigned levels = one_in(3) ? 5 : 4;
+
+    for (unsigned i = 0; i < TREES; i++) /* other levels beside it: what is cached of the one must not serve the other */
+        if (g->tree[i].live && g->tree[i].space == s && percent(50))
+            levels = 9 - g->tree[i].levels;
     for (unsigned i = 0; i < TREES; i++) {
         struct tree *t = &g->tree[i];
 
         if (t->live)
             continue;
-        *t = (struct tree){ .space = s, .levels = one_in(3) ? 5 : 4, .top = new_page(g) };
+        *t = (struct tree){ .space = s, .levels = levels, .top = new_page(g) };
         for (unsigned h = 0; h < 16; h++)
             t->hot[h] = tree_address(t);
         t->live = t->top != 0;
         return t->live ? t : NULL;
     }
     return NULL;
+}
+
+static bool is_attached(struct guest_ *g, const struct tree *t)
+{
+    for (unsigned i = 0; i < HWPTS; i++)
+        if (g->hwpt[i].live && g->hwpt[i].tree == t && units_of(&g->hwpt[i]))
+            return true;
+    return false;
+}
+
+struct tree *some_tree(struct guest_ *g)
+{
+    unsigned from = (unsigned)below(TREES);
+    struct tree *found = NULL;
+
+    for (unsigned i = 0; i < TREES; i++) {
+        struct tree *t = &g->tree[(from + i) % TREES];
+
+        if (!t->live)
+            continue;
+        found = t;
+        if (is_attached(g, t))
+            break;
+    }
+    return found;
 }
 
 void tree_free(struct guest_ *g, struct tree *t)
@@ -212,13 +242,19 @@ uint64_t tree_address(struct tree *t)
     return address;
 }
 
-/* What a leaf points to. */
+/* What a leaf points to: mostly what is mapped. */
 static uint64_t target(struct tree *t, unsigned level)
 {
-    const struct area *a = t->space->areas ? &t->space->area[below(t->space->areas)] : NULL;
-    uint64_t iova = one_in(40) ? below(1ULL << 52) : a && percent(60) ? a->iova + below(a->length / K4) * K4 : space_address(t->space);
+    uint64_t size = span(level), iova = one_in(40) ? below(1ULL << 52) : space_address(t->space);
 
-    return iova & ~(span(level) - 1) & FS_ADDR;
+    for (unsigned tries = 0; tries < 4 && t->space->areas && percent(85); tries++) {
+        const struct area *a = &t->space->area[below(t->space->areas)];
+        uint64_t first = (a->iova + size - 1) & ~(size - 1), last = a->iova + a->length - 1;
+
+        if (first <= last && last - first >= size - 1)
+            return (first + below((last - first + 1) / size) * size) & FS_ADDR;
+    }
+    return iova & ~(size - 1) & FS_ADDR;
 }
 
 static uint64_t leaf_flags(void)
