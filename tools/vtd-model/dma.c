@@ -113,6 +113,19 @@ static bool walk_scalable(struct model_unit *unit, const struct model_request *r
     return walk_tables(&walk, address, mapping);
 }
 
+/* May the function ask for translations at all?  Its context entry says so (4.2.3), whatever the IOTLB has. */
+static bool ats_allowed(struct model_unit *unit, const struct model_request *request, enum address_type at, struct fault *fault)
+{
+    struct place place;
+    uint64_t legacy[2];
+
+    if (at == AT_UNTRANSLATED)
+        return true;
+    if (unit->ttm == TTM_LEGACY)
+        return legacy_allows(unit, request, at, true, legacy, fault, NULL);
+    return find_context(unit, request, at, true, &place, fault, NULL);
+}
+
 bool translate(struct model_unit *unit, const struct model_request *request, enum address_type at, uint64_t address, bool zero_length,
                bool speculative, struct mapping *mapping, struct fault *fault)
 {
@@ -126,6 +139,8 @@ bool translate(struct model_unit *unit, const struct model_request *request, enu
         return false;
     /* A prefetch is there to fill; what is cached already would stop it. */
     hit = speculative ? NULL : iotlb_find(unit, request, address);
+    if (hit && !ats_allowed(unit, request, at, fault))
+        return false;
     if (hit && iotlb_serves(unit, hit, request, at, zero_length, speculative, mapping, fault))
         return fault->reason == 0;
     if (unit->ttm == TTM_LEGACY) {
@@ -283,7 +298,6 @@ struct model_result model_dma(struct model_unit *unit, const struct model_reques
 static bool translated_page(struct transfer *t, uint64_t address, unsigned size)
 {
     struct model_unit *unit = t->unit;
-    struct place place;
     struct fault fault = { 0 };
     bool ok;
 
@@ -292,16 +306,7 @@ static bool translated_page(struct transfer *t, uint64_t address, unsigned size)
         t->result->outcome = MODEL_FAULT;
         return false;
     }
-    ok = root_allows(unit, t->request, AT_TRANSLATED, &fault);
-    if (ok && unit->ttm == TTM_LEGACY) {
-        struct mapping mapping;
-        uint16_t domain;
-
-        ok = legacy_translate(unit, t->request, AT_TRANSLATED, 0, false, true, true, &mapping, &domain, &fault, NULL) ||
-             (fault.reason != 0x0d && fault.reason > 0x03 && fault.reason < 0x08);
-    } else if (ok) {
-        ok = find_context(unit, t->request, AT_TRANSLATED, true, &place, &fault, NULL);
-    }
+    ok = root_allows(unit, t->request, AT_TRANSLATED, &fault) && ats_allowed(unit, t->request, AT_TRANSLATED, &fault);
     if (ok && !fits(address, unit->haw)) {
         fault.reason = unit->ttm == TTM_LEGACY ? 0x04 : 0x83;
         fault.condition = unit->ttm == TTM_LEGACY ? 2 : 1;
@@ -353,10 +358,18 @@ static struct model_translation untranslated_completion(struct model_unit *unit,
     return t;
 }
 
-/* S.1, S.2: a device may write interrupts there, untranslated. */
-static struct model_translation interrupt_completion(const struct model_request *request)
+/* S.1, S.2: a device may write interrupts there, untranslated.  Only where none of the conditions of table 30 is met (4.2.3): those of the root
+ * entry to the PASID-table entry, for no table says anything of these addresses. */
+static struct model_translation interrupt_completion(struct model_unit *unit, const struct model_request *request, uint64_t address)
 {
-    return (struct model_translation){ .status = MODEL_SUCCESS, .shift = 12, .write = !request->no_write, .untranslated_only = !request->no_write };
+    bool no_write = request->no_write && unit->caps.nwfs;
+    struct fault fault = { 0 };
+    struct place place;
+
+    if (!root_allows(unit, request, AT_TRANSLATION, &fault) || !ats_allowed(unit, request, AT_TRANSLATION, &fault) ||
+        (unit->ttm == TTM_SCALABLE && !find_entry(unit, request, AT_TRANSLATION, true, &place, &fault, NULL)))
+        return untranslated_completion(unit, request, &fault, address);
+    return (struct model_translation){ .status = MODEL_SUCCESS, .shift = 12, .write = !no_write, .untranslated_only = !no_write };
 }
 
 static void device_fill(struct model_unit *unit, const struct model_request *request, uint64_t address, const struct model_translation *t)
@@ -379,7 +392,7 @@ struct model_translation model_translate(struct model_unit *unit, const struct m
     if (!status(unit, GCMD_TE))
         return t;
     if (!request->with_pasid && is_interrupt_range(address))
-        return interrupt_completion(request);
+        return interrupt_completion(unit, request, address);
     if (!translate(unit, request, AT_TRANSLATION, address, false, false, &m, &fault))
         return untranslated_completion(unit, request, &fault, address);
     privileged = request->with_pasid ? request->privileged : m.privileged;

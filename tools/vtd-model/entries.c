@@ -89,7 +89,7 @@ static bool fetch_context(struct model_unit *unit, uint16_t source_id, uint64_t 
     return true;
 }
 
-/* What the context entry says about this kind of request: 44h to 49h, 89h. */
+/* What the context entry says about this kind of request: 44h to 49h, 89h.  The last is not for page requests (table 30, SGN.10). */
 static bool context_allows(struct model_unit *unit, const struct model_request *request, enum address_type at, struct place *place,
                            struct fault *fault, FILE *out)
 {
@@ -109,7 +109,7 @@ static bool context_allows(struct model_unit *unit, const struct model_request *
         return true;
     if (!bit(c0, 3))
         return fails(fault, 0x45, 0, out);
-    if (!fits(request->pasid, unit->caps.pasid_bits))
+    if (at != AT_PAGE && !fits(request->pasid, unit->caps.pasid_bits))
         return fails(fault, 0x89, 0, out);
     if (request->pasid == rid_pasid)
         return fails(fault, 0x48, 0, out);
@@ -270,9 +270,12 @@ static bool fetch_entry(struct model_unit *unit, struct place *place, uint64_t *
     return true;
 }
 
-/* Checks of the request against a valid entry: 5Ch, 5Dh. */
-static bool entry_allows(struct model_unit *unit, const struct model_request *request, const struct place *place, struct fault *fault, FILE *out)
+/* Checks of the request against a valid entry: 5Ch, 5Dh.  Neither is for page requests (table 30, SPT.5, SPT.6). */
+static bool entry_allows(struct model_unit *unit, const struct model_request *request, enum address_type at, const struct place *place,
+                         struct fault *fault, FILE *out)
 {
+    if (at == AT_PAGE)
+        return true;
     if (request->with_pasid && request->execute && unit->caps.major < 8)
         return fails(fault, 0x5c, 0, out);
     if (place->privileged && !bit(place->entry[2], 0))
@@ -305,7 +308,7 @@ bool find_entry(struct model_unit *unit, const struct model_request *request, en
     }
     place->pgtt = (uint8_t)field(place->entry[0], 8, 6);
     place->domain = (uint16_t)field(place->entry[1], 15, 0);
-    if (!entry_allows(unit, request, place, fault, out))
+    if (!entry_allows(unit, request, at, place, fault, out))
         return false;
     if (!hit && cached) {
         check_fetched(unit, address, place);

@@ -304,6 +304,9 @@ void prefetch_some(struct model_unit *unit);
 bool is_interrupt_range(uint64_t address);
 
 /* legacy.c */
+/* The context entry alone, and its TT. */
+bool legacy_allows(struct model_unit *unit, const struct model_request *request, enum address_type at, bool cached, uint64_t context[2],
+                   struct fault *fault, FILE *out);
 bool legacy_translate(struct model_unit *unit, const struct model_request *request, enum address_type at, uint64_t address, bool zero_length,
                       bool speculative, bool cached, struct mapping *mapping, uint16_t *domain, struct fault *fault, FILE *out);
 

@@ -52,6 +52,14 @@ static bool legacy_context(struct model_unit *unit, const struct model_request *
     return true;
 }
 
+bool legacy_allows(struct model_unit *unit, const struct model_request *request, enum address_type at, bool cached, uint64_t context[2],
+                   struct fault *fault, FILE *out)
+{
+    if (!legacy_context(unit, request, cached, context, fault, out))
+        return false;
+    return at == AT_UNTRANSLATED || field(context[0], 3, 2) == 1 || fails(fault, 0x0d, 0, out);
+}
+
 bool legacy_translate(struct model_unit *unit, const struct model_request *request, enum address_type at, uint64_t address, bool zero_length,
                       bool speculative, bool cached, struct mapping *mapping, uint16_t *domain, struct fault *fault, FILE *out)
 {
@@ -61,10 +69,8 @@ bool legacy_translate(struct model_unit *unit, const struct model_request *reque
         .cached = cached, .legacy = true, .snoop = unit->caps.c, .fault = fault, .out = out,
     };
 
-    if (!legacy_context(unit, request, cached, context, fault, out))
+    if (!legacy_allows(unit, request, at, cached, context, fault, out))
         return false;
-    if (field(context[0], 3, 2) != 1 && at != AT_UNTRANSLATED)
-        return fails(fault, 0x0d, 0, out);
     *domain = walk.domain = (uint16_t)field(context[1], 23, 8);
     walk.pgtt = field(context[0], 3, 2) == 2 ? 4 : 2;
     entry[0] = (context[0] & mask(63, 12)) | field(context[1], 2, 0) << 2; /* AW and SSPTPTR where section 9.6 has them */

@@ -13,7 +13,7 @@ static void set_prs(struct model_unit *unit, unsigned which)
         raise_event(unit, REG_PECTL);
 }
 
-/* Table 27: what a page request takes out of the caches before it is queued. */
+/* Table 27: what a page request takes out of the caches before it is written to the queue, where there is room for it (7.4.1). */
 static void implicit_invalidation(struct model_unit *unit, const struct place *place, uint64_t address)
 {
     struct invalidation what = { .scope = SCOPE_PAGE, .domain = place->domain, .pasid = place->pasid, .address = address & mask(63, 12), .shift = 12 };
@@ -31,7 +31,7 @@ static void implicit_invalidation(struct model_unit *unit, const struct place *p
     }
 }
 
-static bool queue_request(struct model_unit *unit, const struct model_page_request *r)
+static bool queue_request(struct model_unit *unit, const struct model_page_request *r, const struct place *of)
 {
     uint64_t pqa = reg64(unit, REG_PQA), tail = reg64(unit, REG_PQT), bytes = PAGE << field(pqa, 2, 0);
     uint64_t next = (tail + 32) % bytes, *entry;
@@ -47,6 +47,7 @@ static bool queue_request(struct model_unit *unit, const struct model_page_reque
         check_no_memory(unit, "the page request queue", (pqa & mask(63, 12)) + tail);
         return false;
     }
+    implicit_invalidation(unit, of, r->address);
     entry[0] = 1 | place(r->with_pasid, 8, 8) | place(r->source_id, 31, 16) | place(r->with_pasid ? r->pasid : 0, 51, 32) |
                place(r->with_pasid && r->privileged, 53, 53);
     entry[1] = place(r->read, 0, 0) | place(r->write, 1, 1) | place(r->last, 2, 2) | place(r->group, 11, 3) | (r->address & mask(63, 12));
@@ -69,8 +70,7 @@ enum model_page_answer model_page_request(struct model_unit *unit, const struct 
         fault_page_record(unit, r, &fault);
         return r->last ? MODEL_PAGE_INVALID : MODEL_PAGE_DROPPED;
     }
-    implicit_invalidation(unit, &place, r->address);
-    if (queue_request(unit, r))
+    if (queue_request(unit, r, &place))
         return MODEL_PAGE_QUEUED;
     return r->last ? MODEL_PAGE_SUCCESS : MODEL_PAGE_DROPPED;
 }

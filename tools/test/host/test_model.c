@@ -15,11 +15,11 @@
 static uint64_t ss, fs, target; /* of set-ups: tables, and the page that IOVA leads to */
 
 /* A machine whose RID_PASID entry has this PGTT, IOVA -> target. */
-static void set_up(const char *preset, unsigned pgtt)
+static void set_up_with(const struct model_preset *preset, unsigned pgtt)
 {
-    unsigned levels = strcmp(preset, "3-level") == 0 ? 3 : 4;
+    unsigned levels = strcmp(preset->name, "3-level") == 0 ? 3 : 4;
 
-    model_start(preset);
+    model_start_with(preset, &model_calm, 1, true);
     target = page();
     ss = new_ss();
     fs = page();
@@ -30,6 +30,11 @@ static void set_up(const char *preset, unsigned pgtt)
     set_pasid(0, pgtt, pgtt == PGTT_FS || pgtt == PGTT_PT ? 2 : 1, pgtt == PGTT_SS || pgtt == PGTT_NESTED ? ss : 0, levels,
               pgtt == PGTT_FS || pgtt == PGTT_NESTED ? fs : 0, 4);
     write_back();
+}
+
+static void set_up(const char *preset, unsigned pgtt)
+{
+    set_up_with(model_preset(preset), pgtt);
 }
 
 /* Registers ---------------------------------------------------------------------------------------------- */
@@ -983,6 +988,54 @@ static void dte_rules_ats(void **state)
     assert_int_equal(fault_of(MODEL_READ, IOVA), 0);
 }
 
+/* 4.2.3: the context entry is asked for each translation request, whatever is cached of the translation. */
+static void dte_counts_where_the_iotlb_has_it(void **state)
+{
+    struct model_request r = READ;
+
+    (void)state;
+    set_up("spr", PGTT_SS);
+    assert_int_equal(fault_of(MODEL_READ, IOVA), 0);
+    assert_int_equal(model_cached(unit, MODEL_IOTLB), 1);
+    context_entry()[0] &= ~4ULL;
+    put(CC_DEVICE(SID), 0);
+    assert_true(submit());
+    assert_int_equal(model_cached(unit, MODEL_IOTLB), 1);
+    assert_int_equal(model_translate(unit, &r, IOVA).status, MODEL_UR);
+    assert_int_equal(model_translate(unit, &r, IOVA).reason, 0x44);
+    assert_int_equal(model_cached(unit, MODEL_DEVICE_TLB), 0);
+}
+
+/* Table 30, S.1 and S.2; what NW means where NWFS=0; and 4.2.3: only where no other condition is met. */
+static void a_translation_request_to_the_interrupt_range(void **state)
+{
+    struct model_preset without = changed("spr-svm", 0, 0, 1ULL << 33, 0);
+    struct model_request r = READ, w = { .source_id = SID, .no_write = true };
+    struct model_translation t;
+
+    (void)state;
+    set_up("spr-svm", PGTT_SS);
+    t = model_translate(unit, &r, 0xfee00000);
+    assert_true(t.status == MODEL_SUCCESS && !t.read && t.write && t.untranslated_only);
+    t = model_translate(unit, &w, 0xfee00000);
+    assert_true(t.status == MODEL_SUCCESS && !t.read && !t.write && !t.untranslated_only);
+    context_entry()[0] &= ~4ULL;                /* DTE */
+    put(CC_DEVICE(SID), 0);
+    assert_true(submit());
+    t = model_translate(unit, &r, 0xfee00000);
+    assert_true(t.status == MODEL_UR && t.reason == 0x44);
+    assert_int_equal(reg(0x408, 8) >> 32 & 0xff, 0x44);
+    model_stop(NULL);
+    set_up_with(&without, PGTT_SS);
+    t = model_translate(unit, &w, 0xfee00000);
+    assert_true(t.status == MODEL_SUCCESS && !t.read && t.write && t.untranslated_only);
+    pasid_entry(0)[0] = 0;
+    put(PC_GLOBAL, 0);
+    assert_true(submit());
+    t = model_translate(unit, &r, 0xfee00000);
+    assert_true(t.status == MODEL_SUCCESS && t.reason == 0x59 && !t.write && !t.untranslated_only);
+}
+
 static void translated_requests_bypass_the_tables(void **state)
 {
     struct model_request r = READ, p = PASID(3);
@@ -1024,14 +1077,19 @@ static void a_device_tlb_is_stale_until_it_is_invalidated(void **state)
 
 /* Page requests ------------------------------------------------------------------------------------------------ */
 
-static void start_page_requests(void)
+static void start_page_requests_with(const struct model_preset *preset)
 {
-    set_up("spr-svm", PGTT_SS);
+    set_up_with(preset, PGTT_SS);
     context_entry()[0] |= 1 << 4;
     set_reg(0xc0, 8, 0);
     set_reg(0xc8, 8, 0);
     set_reg(0xd0, 8, page());
     set_reg(0xe0, 4, 0);
+}
+
+static void start_page_requests(void)
+{
+    start_page_requests_with(model_preset("spr-svm"));
 }
 
 static void a_page_request_is_queued(void **state)
@@ -1087,6 +1145,51 @@ static void page_requests_that_the_tables_forbid_are_invalid(void **state)
     r.last = false;
     assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_DROPPED);
     assert_int_equal(reg(0xc8, 8), 0);
+}
+
+/* Table 30, SPT.5, SPT.6, SGN.10: 5Ch, 5Dh and 89h are not for page requests; 46h is. */
+static void page_requests_know_no_rights(void **state)
+{
+    struct model_preset narrow = changed("spr-svm", 0, 0, 0x1fULL << 35, 7ULL << 35);   /* PSS: 8 bits */
+    struct model_page_request r = { .source_id = SID, .read = true, .last = true, .with_pasid = true, .pasid = 3, .privileged = true };
+    struct model_request untranslated = PASID(3);
+
+    (void)state;
+    start_page_requests();
+    pasid_mapped();
+    untranslated.privileged = true;
+    assert_int_equal(access_as(untranslated, IOVA).reason, 0x5d);
+    assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_QUEUED);
+    model_stop(NULL);
+    start_page_requests_with(&narrow);
+    assert_int_equal(fault_of_pasid(0x100, MODEL_READ, IOVA), 0x89);
+    set_reg(0x40c, 4, 1u << 31);
+    r.pasid = 0x100;                            /* its directory entry is not there */
+    assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_INVALID);
+    assert_int_equal(reg(0x408, 8) >> 32 & 0xff, 0x51);
+    set_reg(0x40c, 4, 1u << 31);
+    r.pasid = 1 << 13;
+    assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_INVALID);
+    assert_int_equal(reg(0x408, 8) >> 32 & 0xff, 0x46);
+}
+
+/* 7.4.1: a request that finds the queue full is not written, and takes nothing out of the caches. */
+static void a_page_request_without_room_invalidates_nothing(void **state)
+{
+    struct model_page_request r = { .source_id = SID, .address = IOVA, .write = true };
+
+    (void)state;
+    start_page_requests();
+    set_reg(0xc0, 8, 32);                       /* PQH: one behind the tail */
+    assert_int_equal(fault_of(MODEL_READ, IOVA), 0);
+    for (unsigned i = 0; i < 2; i++) {          /* it is full; PRO is set */
+        assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_DROPPED);
+        assert_int_equal(model_cached(unit, MODEL_IOTLB), 1);
+    }
+    set_reg(0xc0, 8, 64);
+    set_reg(0xdc, 4, 2);
+    assert_int_equal(model_page_request(unit, &r), MODEL_PAGE_QUEUED);
+    assert_int_equal(model_cached(unit, MODEL_IOTLB), 0);
 }
 
 /* Table 27. */
@@ -1339,9 +1442,11 @@ int main(void)
         RULE(data_moves_page_by_page), RULE(a_request_that_does_not_snoop_sees_memory_unless_pgsnp), RULE(a_bad_descriptor_stops_the_queue),
         RULE(tails_and_widths_are_checked), RULE(scalable_descriptors_in_legacy_mode_are_invalid), RULE(a_silent_device_aborts_the_waits),
         RULE(a_wait_can_interrupt), RULE(masks_beyond_the_unit_are_violations), RULE(a_translation_request_gets_what_the_tables_permit),
-        RULE(a_translation_request_is_answered_as_table_30_says), RULE(dte_rules_ats), RULE(translated_requests_bypass_the_tables),
+        RULE(a_translation_request_is_answered_as_table_30_says), RULE(dte_rules_ats), RULE(dte_counts_where_the_iotlb_has_it),
+        RULE(a_translation_request_to_the_interrupt_range), RULE(translated_requests_bypass_the_tables),
         RULE(a_device_tlb_is_stale_until_it_is_invalidated), RULE(a_page_request_is_queued), RULE(a_full_page_request_queue_answers_itself),
-        RULE(page_requests_that_the_tables_forbid_are_invalid), RULE(a_page_request_invalidates_first), RULE(page_responses_reach_the_device),
+        RULE(page_requests_that_the_tables_forbid_are_invalid), RULE(page_requests_know_no_rights),
+        RULE(a_page_request_without_room_invalidates_nothing), RULE(a_page_request_invalidates_first), RULE(page_responses_reach_the_device),
         RULE(interrupts_are_remapped), RULE(interrupt_faults), RULE(writes_to_the_interrupt_range), RULE(interrupts_are_posted),
         RULE(legacy_mode_translates), RULE(a_trace_names_each_step_and_changes_nothing),
     };
