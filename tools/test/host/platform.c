@@ -35,6 +35,7 @@ static struct {
     struct run run[TABLE_PAGES];
     bool used[TABLE_PAGES];
     uint64_t next_page, ram_end;
+    bool reuse_early;
     uint64_t pages_live, objects_live;
     unsigned fail_in;
     bool failed;
@@ -175,7 +176,9 @@ void *platform_pages_alloc(struct guest *owner, unsigned order)
         misuse("order above 8");
     if (!allocation_allowed(owner, count * PAGE_SIZE))
         return NULL;
-    /* From where the last one ended, so that a freed page is taken again late. */
+    /* From where the last one ended, so that a freed page is taken again late; or from the beginning, so that it is at once. */
+    if (host.reuse_early)
+        host.next_page = 0;
     first = (host.next_page + count - 1) / count * count;
     for (uint64_t tries = 0;; tries++, first += count) {
         if (tries > 2 * TABLE_PAGES)
@@ -247,6 +250,11 @@ uint64_t host_pages_live(void)
 uint64_t host_objects_live(void)
 {
     return host.objects_live;
+}
+
+void host_reuse_early(bool on)
+{
+    host.reuse_early = on;
 }
 
 void host_fail_allocation(unsigned n)

@@ -64,6 +64,8 @@ uint64_t host_pages_live(void);         /* pages allocated now */
 uint64_t host_objects_live(void);
 /* The n-th allocation of pages or objects from now fails, 1: the next; 0: none.  Once. */
 void host_fail_allocation(unsigned n);
+/* A page that is freed is the next one to be allocated, or the last. */
+void host_reuse_early(bool on);
 bool host_allocation_failed(void);      /* did that happen since? */
 
 /* Called after each store to a table. */

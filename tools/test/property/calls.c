@@ -49,6 +49,18 @@ int64_t call_map(struct guest_ *g, struct space *s, const struct area *a, bool f
     return result;
 }
 
+int64_t call_copy(struct guest_ *g, const struct space *from, uint64_t source, const struct space *to, const struct area *a, uint64_t *iova)
+{
+    struct nidus_ioas_copy p = {
+        .size = sizeof p, .src_ioas_id = from->id, .src_iova = source, .dst_ioas_id = to->id, .dst_iova = a->iova, .length = a->length,
+        .flags = NIDUS_IOAS_MAP_FIXED_IOVA | (a->read ? NIDUS_IOAS_MAP_READABLE : 0) | (a->write ? NIDUS_IOAS_MAP_WRITEABLE : 0),
+    };
+    int64_t result = call(g, NIDUS_CALL_IOAS_COPY, &p, sizeof p, 0);
+
+    *iova = p.dst_iova;
+    return result;
+}
+
 int64_t call_unmap(struct guest_ *g, struct space *s, uint64_t iova, uint64_t length, uint64_t *unmapped)
 {
     struct nidus_ioas_unmap p = { .size = sizeof p, .ioas_id = s->id, .iova = iova, .length = length };
@@ -185,13 +197,12 @@ void bad_call(struct guest_ *g)
 }
 
 /* Each record is about one of the guest's own devices, and something that it did. */
-void read_faults(struct guest_ *g)
+bool read_faults(struct guest_ *g, uint32_t room)
 {
     struct nidus_fault record[64];
     struct nidus_fault_read p = {
-        .size = sizeof p, .data_uptr = DATA_AREA + 2 * K4, .entry_len = sizeof record[0], .entry_num = (uint32_t)below(65),
+        .size = sizeof p, .data_uptr = DATA_AREA + 2 * K4, .entry_len = sizeof record[0], .entry_num = room,
     };
-    uint32_t room = p.entry_num;
     unsigned bit;
 
     note("read faults, guest %llu", (ull)(g - m.guest));
@@ -220,15 +231,19 @@ void read_faults(struct guest_ *g)
         g->read++;
     }
     g->lost |= p.out_lost != 0;
-    for (unsigned i = 0; i < m.units; i++)
-        if (model_read(m.unit[i].model, REG_FSTS, 4) & FSTS_PFO)
+    for (unsigned i = 0; i < m.units; i++) {
+        uint64_t status = model_read(m.unit[i].model, REG_FSTS, 4);
+
+        if (status & FSTS_PFO)
             fails("unit %u has had more faults than it can record, and records none any more", i);
-    if (p.entry_num == room && room)
-        return; /* maybe there are more */
-    if (room && !g->lost && g->read != g->faults)
-        fails("%llu faults were recorded, %llu were read, and none is said to be lost", (ull)g->faults, (ull)g->read);
-    if (room) {
-        g->faults = g->read = 0;
-        g->lost = false;
+        if (status & FSTS_PPF)
+            fails("unit %u has a fault record that nobody reads", i);
     }
+    if (p.entry_num == room)
+        return true;
+    if (!g->lost && g->read != g->faults)
+        fails("%llu faults were recorded, %llu were read, and none is said to be lost", (ull)g->faults, (ull)g->read);
+    g->faults = g->read = 0;
+    g->lost = false;
+    return false;
 }

@@ -147,6 +147,18 @@ static void check_data(struct device_ *d, const struct model_request *r, const s
         wrong(d, r, p, result, "the data is not what memory holds");
 }
 
+/* What second stages are to say of it, if they are tracked.  A translation request marks what it may write. */
+static void writes(struct use *use, const struct model_request *r, const struct page *p, bool done)
+{
+    bool sure = done && p->size && r->access != MODEL_READ && !use->changing && !use->device->silent;
+
+    if (r->access == MODEL_READ && !p->by_ats)
+        return;
+    dirty_written(use->hwpt, p->address, sure);
+    if (use->changing)
+        dirty_written(use->next, p->address, false);
+}
+
 static bool is_settled(const struct use *use)
 {
     return use->hwpt && use->hwpt->nested && !use->hwpt->stales && !use->changing && !use->hwpt->space->changing;
@@ -170,6 +182,7 @@ static void one_page(struct use *use, struct model_request *r, uint64_t address,
         data &= (1ULL << 8 * size) - 1;
     result = (p.by_ats ? model_dma_ats : model_dma)(m.unit[d->unit].model, r, address, &data, size);
     judge(d, r, &p, &result);
+    writes(use, r, &p, result.outcome == MODEL_DONE);
     if (result.outcome == MODEL_DONE) {
         if (!p.by_ats && !result.snooped && m.unit[d->unit].forces_snoop && !(d->properties & DMAR_NO_PGSNP))
             wrong(d, r, &p, &result, "a request passed by the caches");
@@ -197,6 +210,8 @@ static void two_pages(struct use *use, struct model_request *r, uint64_t address
         }
     }
     result = (by_ats ? model_dma_ats : model_dma)(m.unit[d->unit].model, r, p[0].address, data, sizeof data);
+    for (unsigned i = 0; i < 2; i++)
+        writes(use, r, &p[i], false);
     if (result.done < 4) {
         judge(d, r, &p[0], &result);
         return;
@@ -297,7 +312,7 @@ static void stranger(void)
         dma_fails(unit, &r, address, "a function of nobody is not blocked");
 }
 
-void look_at(const struct hwpt *h, uint64_t address)
+static void all_go_to(const struct hwpt *h, uint64_t address, bool write)
 {
     if (address >> 20 == 0xfee || address >> 20 == 0xfed)
         return;
@@ -305,12 +320,23 @@ void look_at(const struct hwpt *h, uint64_t address)
         for (unsigned n = 0; n < USES; n++) {
             struct use *use = &m.device[i].use[n];
             struct model_request r = {
-                .source_id = m.device[i].source_id, .with_pasid = use->pasid, .pasid = use->pasid, .access = one_in(3) ? MODEL_WRITE : MODEL_READ,
+                .source_id = m.device[i].source_id, .with_pasid = use->pasid, .pasid = use->pasid,
+                .access = write || one_in(3) ? MODEL_WRITE : MODEL_READ,
             };
 
             if (use->hwpt == h)
                 one_page(use, &r, address & ~7ULL, 4);
         }
+}
+
+void look_at(const struct hwpt *h, uint64_t address)
+{
+    all_go_to(h, address, false);
+}
+
+void write_at(const struct hwpt *h, uint64_t address)
+{
+    all_go_to(h, address, true);
 }
 
 void some_dma(void)
@@ -321,9 +347,24 @@ void some_dma(void)
         dma(&m.device[below(m.devices)]);
 }
 
+void dma_burst(struct guest_ *g)
+{
+    struct device_ *d = NULL;
+    unsigned from = (unsigned)below(m.devices);
+
+    for (unsigned i = 0; i < m.devices; i++) {
+        struct device_ *other = &m.device[(from + i) % m.devices];
+
+        if (other->guest == g && (!d || m.unit[other->unit].records > m.unit[d->unit].records))
+            d = other;
+    }
+    for (uint64_t i = 2 + below(8); d && i > 0; i--)
+        dma(d);
+}
+
 void dma_within_call(void)
 {
-    if (m.no_dma || !(m.watched || m.focus ? percent(75) : one_in(6)))
+    if (m.no_dma || !(m.watched ? percent(75) : m.focus ? percent(60) : one_in(6)))
         return;
     m.in_call = false;
     dma(&m.device[below(m.devices)]);

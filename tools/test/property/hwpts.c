@@ -95,21 +95,25 @@ static void alloc_paging(struct guest_ *g, struct device_ *d, struct hwpt *h)
     struct space *s = some_space(g);
     bool parent = percent(70), pasid = percent(m.crowded ? 95 : 70);
     const struct unit_ *u = &m.unit[d->unit];
-    bool may = !parent || (u->nest && g->nested && !(m.errata && has_read_only(s)));
+    bool dirty = !parent && percent(u->marks ? 60 : 10);
+    bool may = (!parent || (u->nest && g->nested && !(m.errata && has_read_only(s)))) && (!dirty || (u->marks && !(d->properties & DMAR_NO_PWSNP)));
     uint32_t id;
     int64_t result;
 
-    note("new paging HWPT, guest %llu: IOAS %llu, device %llu, parent %llu, for PASIDs %llu", (ull)(g - m.guest), s->id, d->id, parent, pasid);
+    note("new paging HWPT, guest %llu: IOAS %llu, device %llu, parent %llu, for PASIDs %llu, dirty tracking %llu", (ull)(g - m.guest), s->id, d->id, parent, pasid,
+         dirty);
     if (one_in(16))
         host_fail_allocation(1 + (unsigned)below(12));
-    result = call_alloc_hwpt(g, d->id, s->id, (parent ? NIDUS_HWPT_ALLOC_NEST_PARENT : 0) | (pasid ? NIDUS_HWPT_ALLOC_PASID : 0), NULL, &id);
+    result = call_alloc_hwpt(g, d->id, s->id, (parent ? NIDUS_HWPT_ALLOC_NEST_PARENT : 0) | (pasid ? NIDUS_HWPT_ALLOC_PASID : 0) |
+                             (dirty ? NIDUS_HWPT_ALLOC_DIRTY_TRACKING : 0), NULL, &id);
     host_fail_allocation(0);
     if (result == 0 && !may)
-        fails("HWPT_ALLOC of a nest parent was accepted");
+        fails("HWPT_ALLOC of a nest parent, or with dirty tracking, was accepted");
     if (result != 0 && may && result != -NIDUS_ENOMEM && !(result == -NIDUS_EADDRINUSE && reaches_far(s)))
         fails("HWPT_ALLOC was refused: %lld", (long long)result);
     if (result == 0)
-        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .properties = d->properties, .nest_parent = parent, .pasid = pasid };
+        *h = (struct hwpt){ .live = true, .id = id, .space = s, .unit = d->unit, .properties = d->properties, .nest_parent = parent, .pasid = pasid,
+                             .dirty = dirty };
 }
 
 /* What a guest may say of its table, most of the time. */
@@ -298,7 +302,7 @@ static int64_t attach(struct guest_ *g, struct use *use, struct hwpt *next, stru
     p->argsz = size;
     p->flags = use->pasid ? NIDUS_VFIO_ATTACH_PASID : 0;
     p->pasid = use->pasid;
-    for (unsigned i = 0; i < 3 && use->hwpt && use->hwpt->nested; i++) /* so that something is cached */
+    for (unsigned i = 0; i < 2 && use->hwpt && use->hwpt->nested; i++) /* so that something is cached */
         look_at(use->hwpt, use->hwpt->tree->hot[below(16)]);
     if (percent(50)) /* so that the entry is read between two stores */
         model_forget(m.unit[use->device->unit].model, MODEL_PASID);
@@ -422,6 +426,17 @@ static struct hwpt *kindred_hwpt(struct guest_ *g, const struct use *use, struct
     return otherwise;
 }
 
+/* A device that it was made for, if one comes to mind. */
+void hwpt_gets_user(struct guest_ *g, struct hwpt *h)
+{
+    struct device_ *d = some_device(g);
+
+    for (unsigned tries = 0; d && d->unit != h->unit && tries < 4; tries++)
+        d = some_device(g);
+    if (d)
+        attach_hwpt(g, &d->use[0], h);
+}
+
 void hwpt_attaches(struct guest_ *g, struct use *use)
 {
     struct hwpt *h = percent(use->pasid ? 97 : 80) ? some_hwpt(g, is_any) : NULL;
@@ -510,16 +525,19 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
     struct nidus_hwpt_invalidate p = { .size = sizeof p, .hwpt_id = h->id, .entry_len = sizeof entry[0] };
     uint32_t many = percent(60) ? 100 + (uint32_t)below(200) : 1030 + (uint32_t)below(170), bad = UINT32_MAX;
     uint32_t count = percent(70) ? 1 : percent(90) ? 1 + (uint32_t)below(12) : many;
-    bool last_counts = count > 1 && one_in(2);
+    bool one_counts = count > 1 && one_in(2);
+    uint64_t pages = (2ULL << below(3)) - 1; /* in so many blocks that what does not adjoin is more than the ring holds, with the devices' TLBs */
+    uint32_t counts = one_in(2) ? count - 1 : 0; /* the one that is looked at */
     int64_t result;
 
     for (uint32_t i = 0; i < count; i++)
-        if (i + 1 < count && last_counts)
-            entry[i] = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (0x123450 + i) * K4, .npages = 1 };
+        if (i != counts && one_counts)
+            entry[i] = (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (0x123451 + i * (pages + 1)) * K4, .npages = pages };
         else
             choose_range(h, &entry[i]);
-    if (one_in(5)) {
+    if (one_in(count > 100 ? 20 : 5)) {
         count = 1;
+        counts = 0;
         entry[0] = (struct nidus_hwpt_vtd_s1_invalidate){ .npages = UINT64_MAX };
     }
     if (one_in(25)) {
@@ -532,8 +550,8 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
     p.data_uptr = ENTRIES_AT;
     memcpy(host_guest_byte(g->host, p.data_uptr), entry, count * sizeof entry[0]);
     m.watched = h;
-    m.watched_at = entry[count - 1].npages == UINT64_MAX ? h->tree->hot[below(16)]
-                 : hot_within(h->tree, entry[count - 1].addr, entry[count - 1].addr + entry[count - 1].npages * K4 - 1);
+    m.watched_at = entry[counts].npages == UINT64_MAX ? h->tree->hot[below(16)]
+                 : hot_within(h->tree, entry[counts].addr, entry[counts].addr + entry[counts].npages * K4 - 1);
     result = call(g, NIDUS_CALL_HWPT_INVALIDATE, &p, sizeof p, 0);
     m.watched = NULL;
     if (result != (bad == UINT32_MAX ? 0 : -NIDUS_EINVAL) || p.entry_num != (bad == UINT32_MAX ? count : bad))
@@ -543,10 +561,10 @@ void hwpt_invalidates(struct guest_ *g, struct hwpt *h)
 
         stale_done(h, entry[i].addr, all ? UINT64_MAX : entry[i].addr + entry[i].npages * K4 - 1, entry[i].flags & NIDUS_VTD_INV_LEAF);
     }
-    if (p.entry_num) {
-        const struct nidus_hwpt_vtd_s1_invalidate *last = &entry[p.entry_num - 1];
+    if (p.entry_num > counts) {
+        const struct nidus_hwpt_vtd_s1_invalidate *e = &entry[counts];
 
-        look_at(h, last->npages == UINT64_MAX ? tree_address(h->tree) : hot_within(h->tree, last->addr, last->addr + last->npages * K4 - 1));
+        look_at(h, e->npages == UINT64_MAX ? tree_address(h->tree) : hot_within(h->tree, e->addr, e->addr + e->npages * K4 - 1));
     }
 }
 

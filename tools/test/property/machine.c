@@ -32,7 +32,7 @@ static void choose_unit(struct unit_ *u)
         change(u, cap, BIT(39), 0, "-psi");
     if (one_in(4))
         change(u, cap, BITS(53, 48), 9 * below(3), "+mamv");
-    if (one_in(3) && field(*cap, BITS(33, 24)) < 0x80) /* behind more fault records there would be other registers */
+    if (one_in(2) && field(*cap, BITS(33, 24)) < 0x80) /* behind more fault records there would be other registers */
         change(u, cap, BITS(47, 40), 7, "+records");
     if (one_in(6))
         change(u, cap, BIT(7), 1, "+cm");
@@ -50,6 +50,8 @@ static void choose_unit(struct unit_ *u)
         change(u, ecap, BIT(33), 0, "-nwfs");
     if (one_in(6))
         change(u, ecap, BIT(41), 0, "-dit");
+    if (*ecap & BIT(40) && one_in(4))
+        change(u, ecap, BITS(39, 35), one_in(2) ? 15 : 7, "-pss");
     u->pasid = *ecap & BIT(40);
     u->nest = *ecap & BIT(26);
     u->snoops = *ecap & BIT(48);
@@ -62,6 +64,8 @@ static void choose_unit(struct unit_ *u)
     u->ats = *ecap & BIT(2);
     u->nwfs = *ecap & BIT(33);
     u->forces_snoop = *ecap & BIT(7);
+    u->marks = *ecap & BIT(45) && u->snoops; /* A and D of the second stage */
+    u->records = (unsigned)field(*cap, BITS(47, 40)) + 1;
     u->dids = (16u << 2 * field(*cap, BITS(2, 0))) - 1;
 }
 
@@ -216,7 +220,6 @@ static uint8_t choose_properties(void)
 static void choose_devices(bool ats)
 {
     static const uint32_t pasids[USES] = { 0, 1, 2, 199 };
-    static const uint32_t far[] = { 199, 0x9000, 0xffff };
     bool firmware_knows = one_in(2);
     static const uint16_t ids[DEVICES] = { 0x0010, 0x0098, 0x0100, 0x01ff, 0x8008, 0xfff8, 0x0011, 0x4080 };
 
@@ -233,8 +236,12 @@ static void choose_devices(bool ats)
         add_capabilities(&m.device[i]);
         for (unsigned n = 0; n < USES; n++)
             m.device[i].use[n] = (struct use){ .device = &m.device[i], .pasid = pasids[n] };
-        if (m.device[i].pasid_bits > 8)
-            m.device[i].use[USES - 1].pasid = far[below(3)];
+        if (m.device[i].pasids && percent(60)) { /* the last one that it may send, or one that is far from the others */
+            unsigned unit_bits = (unsigned)field(m.unit[m.device[i].unit].preset.ecap, BITS(39, 35)) + 1, bits = m.device[i].pasid_bits;
+            uint32_t last = (1u << (bits < unit_bits ? bits : unit_bits)) - 1;
+
+            m.device[i].use[USES - 1].pasid = percent(70) ? last : last / 2 + 1;
+        }
     }
 }
 
@@ -304,6 +311,7 @@ void machine_start(uint64_t seed, unsigned units, bool ats, unsigned guests)
     memset(&m, 0, sizeof m);
     host_reset();
     m.model = model_host_new(seed);
+    host_reuse_early(one_in(2));
     m.crowded = !units && one_in(10);
     m.family = !units && !m.crowded && one_in(8);
     m.units = m.crowded || m.family ? 1 : units ? units : 1 + (unsigned)below(UNITS - 1);

@@ -227,21 +227,25 @@ static void one_step(void)
         iommu_poll(); /* the timer */
     if ((m.crowded || m.family) && one_in(8))
         kind = 962 + (unsigned)below(24);
-    if (kind < 740)
+    if (kind < 750)
         some_dma();
-    else if (kind < 870) {
+    else if (kind < 880) {
         t = some_tree(g);
         if (t)
             tree_changes(g, t);
         h = t && percent(50) ? stale_of(g, t) : NULL;
         if (h) /* at once, as a system does that unmaps a page */
             hwpt_invalidates(g, h);
-    } else if (kind < 920) {
+    } else if (kind < 930) {
         h = stale_hwpt(g);
         if (h)
             hwpt_invalidates(g, h);
     } else if (kind < 945)
         space_maps(g, some_space(g));
+    else if (kind < 949)
+        space_copies(g, some_space(g));
+    else if (kind < 953)
+        dirty_asks(g);
     else if (kind < 962)
         space_unmaps(g, some_space(g));
     else if (kind < 977)
@@ -255,10 +259,10 @@ static void one_step(void)
     else if (kind < 990)
         space_allocs(g);
     else if (kind < 995) {
-        read_faults(g);
-        for (unsigned i = 0; i < 3; i++)
-            some_dma();
-        read_faults(g);
+        while (read_faults(g, 64)) /* all that there is */
+            ;
+        dma_burst(g);
+        read_faults(g, (uint32_t)below(65));
     } else if (kind < 998)
         bad_call(g);
     else if (kind < 999)

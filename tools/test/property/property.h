@@ -6,7 +6,8 @@
  *   machine.c     a machine: units, guests, devices            reference.c   what a request may give, from flat lists alone
  *   calls.c       payloads in, errno out                       dma.c         requests, and the judgement of their results
  *   spaces.c      IOASes: map and unmap                        tables.c      a guest's first-stage tables, and what is stale of them
- *   hwpts.c       page tables: alloc, attach, invalidate       main.c        seeds, episodes, the report of a failure
+ *   hwpts.c       page tables: alloc, attach, invalidate       dirty.c       what was written to, and is said to have been
+ *   main.c        seeds, episodes, the report of a failure
  *
  * A run is a row of episodes, each a machine of its own.  A step's choices depend on seed, episode and step alone, so a failure
  * is repeated by its numbers, and steps can be left out to find those that matter.
@@ -50,12 +51,14 @@ typedef unsigned long long ull;
 #define TREES   4u
 #define STALE   24u
 #define FAULT_BITS 65536u
+#define WRITTEN 64u
 
 /* An IOAS: which IOVA is which GPA. */
 struct area {
     uint64_t iova, length, gpa;
     bool read, write;
     bool divisible;             /* of the default IOAS: an unmap may cut it */
+    bool writeable;             /* a copy may be written to */
 };
 
 struct space {
@@ -90,6 +93,13 @@ struct stale {
     unsigned dones;
 };
 
+/* A page of a tracked second stage that was written to since it was last cleared. */
+struct written {
+    uint64_t iova;
+    bool sure;                  /* … else it may have been */
+    bool late;                  /* while the bitmap was read */
+};
+
 struct hwpt {
     bool live, nested, nest_parent, automatic;
     bool pasid;                 /* made for devices with PASIDs */
@@ -97,6 +107,12 @@ struct hwpt {
     struct space *space;
     unsigned unit;              /* of the device that it was made for */
     uint8_t properties;         /* … and what firmware said of it */
+    /* paging: */
+    bool dirty, tracking;       /* made to be tracked; it is */
+    bool setting, reading;      /* a call about that is under way */
+    bool vague;                 /* more was written to, or counts as that, than is known */
+    struct written written[WRITTEN];
+    unsigned writtens;
     /* nested: */
     struct hwpt *parent;
     struct tree *tree;
@@ -152,8 +168,8 @@ struct unit_ {
     struct model_preset preset;
     char name[48];
     struct model_unit *model;
-    bool pasid, nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching, ats, nwfs, forces_snoop;
-    unsigned dids;
+    bool pasid, nest, snoops, fs_5level, fs_1g, eafs, srs, zlr, caching, ats, nwfs, forces_snoop, marks;
+    unsigned dids, records;
 };
 
 struct machine {
@@ -210,12 +226,14 @@ int64_t call(struct guest_ *g, uint64_t nr, void *payload, uint32_t size, uint64
 /* Writes what a payload points to; returns its GPA. */
 uint64_t put_data(struct guest_ *g, const void *data, uint32_t size);
 int64_t call_map(struct guest_ *g, struct space *s, const struct area *a, bool fixed, uint64_t *iova);
+int64_t call_copy(struct guest_ *g, const struct space *from, uint64_t source, const struct space *to, const struct area *a, uint64_t *iova);
 int64_t call_unmap(struct guest_ *g, struct space *s, uint64_t iova, uint64_t length, uint64_t *unmapped);
 int64_t call_alloc_hwpt(struct guest_ *g, uint32_t device, uint32_t pt, uint32_t flags, const struct nidus_hwpt_vtd_s1 *s1, uint32_t *id);
 int64_t call_destroy_(struct guest_ *g, uint32_t id);
 /* A call with something in it that is to be refused. */
 void bad_call(struct guest_ *g);
-void read_faults(struct guest_ *g);
+/* true: maybe there are more. */
+bool read_faults(struct guest_ *g, uint32_t room);
 
 /* spaces.c --------------------------------------------------------------------------------------------- */
 
@@ -224,6 +242,7 @@ void space_adopt_ram(struct guest_ *g, struct space *s);
 void space_allocs(struct guest_ *g);
 void space_maps(struct guest_ *g, struct space *s);
 void space_unmaps(struct guest_ *g, struct space *s);
+void space_copies(struct guest_ *g, struct space *to);
 /* Some IOVA that means something in the space, and its page's GPA. */
 uint64_t space_address(struct space *s);
 struct space *some_space(struct guest_ *g);
@@ -260,11 +279,20 @@ void hwpt_allocs(struct guest_ *g);
 void hwpt_destroys(struct guest_ *g);
 void hwpt_attaches(struct guest_ *g, struct use *use);
 void hwpt_detaches(struct guest_ *g, struct use *use);
+void hwpt_gets_user(struct guest_ *g, struct hwpt *h);
 void hwpt_invalidates(struct guest_ *g, struct hwpt *h);
 void hwpt_goes_silent(struct device_ *d);
 struct hwpt *stale_hwpt(struct guest_ *g);
 struct hwpt *stale_of(struct guest_ *g, const struct tree *t); /* with that tree; NULL: none */
 unsigned users_of(const struct hwpt *h);
+
+/* dirty.c ---------------------------------------------------------------------------------------------- */
+
+/* A device has written, or may have, to the page. */
+void dirty_written(struct hwpt *h, uint64_t iova, bool sure);
+/* [first, last] of the IOAS was unmapped, and large leaves may have been split for that. */
+void dirty_unmapped(struct guest_ *g, const struct space *s, uint64_t first, uint64_t last, bool split);
+void dirty_asks(struct guest_ *g);
 
 /* reference.c ------------------------------------------------------------------------------------------ */
 
@@ -288,8 +316,11 @@ bool marks_set(struct use *use, uint64_t address, bool write);
 /* dma.c ------------------------------------------------------------------------------------------------ */
 
 void some_dma(void);
+/* Some requests of one of the guest's devices, whose faults may be recorded at once. */
+void dma_burst(struct guest_ *g);
 /* Do those that use it, of them, see what they should at the address? */
 void look_at(const struct hwpt *h, uint64_t address);
+void write_at(const struct hwpt *h, uint64_t address);
 /* Between two stores of the driver. */
 void dma_within_call(void);
 /* Are the device's translation requests on? */

@@ -84,7 +84,7 @@ void space_adopt_ram(struct guest_ *g, struct space *s)
 
     *s = (struct space){ .live = true, .id = iommu_default_ioas(g->context) };
     for (unsigned i = 0; platform_guest_region(g->host, i, &gpa, &size); i++)
-        s->area[s->areas++] = (struct area){ gpa, size, gpa, true, true, true };
+        s->area[s->areas++] = (struct area){ gpa, size, gpa, true, true, true, true };
     if (call_unmap(g, s, 0, PRIVATE_PAGES * K4, &unmapped) != 0 || unmapped != PRIVATE_PAGES * K4)
         fails("the default IOAS's first pages could not be unmapped");
     s->areas--;
@@ -106,7 +106,7 @@ void space_allocs(struct guest_ *g)
             return;
         *s = (struct space){ .live = true, .id = p.out_ioas_id, .offset = offsets[below(5)] };
         if (percent(80)) { /* first-stage tables lead nowhere without */
-            const struct area tables = { .iova = TABLES + s->offset, .length = M2, .gpa = TABLES, .read = true, .write = true };
+            const struct area tables = { .iova = TABLES + s->offset, .length = M2, .gpa = TABLES, .read = true, .write = true, .writeable = true };
             uint64_t iova;
 
             if (call_map(g, s, &tables, true, &iova) != 0)
@@ -227,6 +227,7 @@ void space_maps(struct guest_ *g, struct space *s)
     }
     note("map, guest %llu: IOAS %llu, IOVA 0x%llx, length 0x%llx, GPA 0x%llx, rights %llu", (ull)(g - m.guest), s->id, fixed ? a.iova : 0, a.length,
          a.gpa, a.read + 2u * a.write);
+    a.writeable = a.write;
     wanted = refused(g, s, &a);
     if (!fixed) { /* nobody knows which it will be, so no DMA looks at it before the call is over */
         m.no_dma = true;
@@ -256,6 +257,75 @@ void space_maps(struct guest_ *g, struct space *s)
     touch(s, a.iova + (percent(50) ? 0 : a.length - K4));
 }
 
+/* Copy ------------------------------------------------------------------------------------------------- */
+
+/* What `from` has in the range, one part after the other, as `to` is to have it.  0: there is a hole, or more than fits. */
+static unsigned take_parts(const struct space *from, uint64_t iova, const struct area *whole, struct area *parts)
+{
+    struct area page;
+    unsigned count = 0;
+
+    for (uint64_t done = 0; done < whole->length; done += parts[count++].length) {
+        if (count == AREAS / 4 || !space_find(from->area, from->areas, iova + done, &page))
+            return 0;
+        parts[count] = (struct area){ .iova = whole->iova + done, .gpa = page.gpa, .read = whole->read, .write = whole->write, .writeable = page.writeable };
+        for (unsigned i = 0; i < from->areas; i++) /* up to the end of the one that page is of */
+            if (iova + done >= from->area[i].iova && iova + done - from->area[i].iova < from->area[i].length)
+                parts[count].length = from->area[i].iova + from->area[i].length - (iova + done);
+        if (parts[count].length > whole->length - done)
+            parts[count].length = whole->length - done;
+    }
+    return count;
+}
+
+/* From any IOAS of the guest, the same one as well: a part of an area, or what adjoins as well. */
+void space_copies(struct guest_ *g, struct space *to)
+{
+    struct space *from = some_space(g);
+    const struct area *a = from->areas ? &from->area[below(from->areas)] : NULL;
+    struct area whole = { .read = true, .write = percent(70) }, parts[AREAS / 4];
+    uint64_t skip, source, iova;
+    unsigned count;
+    bool may;
+    int64_t result;
+
+    if (!a || to->areas >= AREAS / 2)
+        return;
+    skip = percent(30) ? 0 : percent(50) && a->length > M2 ? below(a->length / M2) * M2 : below(a->length / K4) * K4;
+    whole.gpa = a->gpa + skip;
+    whole.length = percent(60) ? 1 + below(12) : percent(80) ? 512 : 1 + below(1500);
+    whole.length = percent(30) ? a->length - skip : whole.length * K4;
+    if (whole.length > 2 * DATA_BYTES)
+        whole.length = 2 * M2;
+    source = a->iova + skip;
+    choose_iova(to, &whole);
+    count = take_parts(from, source, &whole, parts);
+    for (unsigned i = 0; i < count; i++) /* first-stage tables are at one IOVA, or a guest's invalidations would not be all */
+        if (parts[i].gpa < TABLES + M2 && parts[i].gpa + parts[i].length > TABLES && parts[i].iova != parts[i].gpa + to->offset)
+            return;
+    may = count != 0 && refused(g, to, &whole) == 0;
+    for (unsigned i = 0; i < count; i++)
+        may &= !whole.write || parts[i].writeable;
+    note("copy, guest %llu: IOAS %llu, IOVA 0x%llx, length 0x%llx, to IOAS %llu, IOVA 0x%llx", (ull)(g - m.guest), from->id, source, whole.length, to->id,
+         whole.iova);
+    begin_change(to);
+    for (unsigned i = 0; may && i < count; i++)
+        to->next[to->nexts++] = parts[i];
+    if (one_in(12))
+        host_fail_allocation(1 + (unsigned)below(6));
+    result = call_copy(g, from, source, to, &whole, &iova);
+    host_fail_allocation(0);
+    end_change(to, result == 0 && may);
+    if (result == 0 && (!may || iova != whole.iova))
+        fails("IOAS_COPY to IOVA 0x%llx was accepted", (ull)whole.iova);
+    if (result != 0 && may && result != -NIDUS_ENOMEM && !((result == -NIDUS_EINVAL || result == -NIDUS_EADDRINUSE) && (whole.iova + whole.length) >> 39))
+        fails("IOAS_COPY to IOVA 0x%llx was refused: %lld", (ull)whole.iova, (long long)result);
+    touch(to, whole.iova + (percent(50) ? 0 : below(whole.length / K4) * K4));
+    for (unsigned i = 0; i < HWPTS; i++)
+        if (g->hwpt[i].live && !g->hwpt[i].nested && g->hwpt[i].space == to)
+            look_at(&g->hwpt[i], to->hot[0]);
+}
+
 /* Unmap ------------------------------------------------------------------------------------------------ */
 
 /* Takes [first, last] out of next; false: it cuts an area that may not be cut, or there is nothing. */
@@ -278,9 +348,9 @@ static bool take_out(struct space *s, uint64_t first, uint64_t last, uint64_t *b
         *bytes += to - from + 1;
         *a = s->next[--s->nexts];
         if (from != old.iova)
-            s->next[s->nexts++] = (struct area){ old.iova, from - old.iova, old.gpa, old.read, old.write, true };
+            s->next[s->nexts++] = (struct area){ old.iova, from - old.iova, old.gpa, old.read, old.write, true, true };
         if (to != end)
-            s->next[s->nexts++] = (struct area){ to + 1, end - to, old.gpa + (to + 1 - old.iova), old.read, old.write, true };
+            s->next[s->nexts++] = (struct area){ to + 1, end - to, old.gpa + (to + 1 - old.iova), old.read, old.write, true, true };
     }
     return any;
 }
@@ -289,12 +359,13 @@ void space_unmaps(struct guest_ *g, struct space *s)
 {
     uint64_t first, length, unmapped, bytes;
     const struct area *a;
-    bool good, all = one_in(60);
+    bool good, divisible, all = one_in(60);
     int64_t result;
 
     if (!s->areas || s->areas >= AREAS - 2)
         return;
     a = &s->area[below(s->areas)];
+    divisible = s == &g->space[0];
     first = a->iova;
     length = a->length;
     if (a->divisible && percent(90)) {
@@ -333,6 +404,7 @@ void space_unmaps(struct guest_ *g, struct space *s)
     m.watched = NULL;
     host_fail_allocation(0);
     end_change(s, result == 0);
+    dirty_unmapped(g, s, first, all ? UINT64_MAX : first + length - 1, divisible);
     if (result == 0 && !good)
         fails("IOAS_UNMAP of IOVA 0x%llx, length 0x%llx, was accepted", (ull)first, (ull)length);
     if (result != 0 && good && result != -NIDUS_ENOMEM)
