@@ -8,6 +8,7 @@
  * between operations, and between any two stores of a call.  Whatever is asked for, it must hold that
  *   - no request of a device, with a PASID or without, reaches memory that is not its guest's, none as translated, no interrupt;
  *   - the driver does nothing against the specification (the model's violations);
+ *   - a group of page requests, which devices make where an attachment has a fault queue, is answered once at the most;
  *   - a call ends with an errno that there is, in bounded work and with few lines of the log, and a payload that was refused is as it was;
  *   - when all guests have ended nothing of theirs is left, and of nidus's own pages just the context tables.
  * A unit may fall silent, and then memory stays in use for ever; the rest holds all the same.
@@ -40,6 +41,9 @@ static uint32_t chance;         /* of what happens within calls: it takes no inp
 static bool wrote;              /* a device wrote to memory during the call */
 static bool trace;
 static bool deaf;               /* a device does not answer invalidations of its TLB */
+static struct {                 /* groups of page requests that a device ended, and answers that it got */
+    unsigned asked, answered;
+} groups[DEVICES];
 static struct {                 /* ids that a guest has seen of each kind, the latest at [seen - 1] */
     uint32_t id[KNOWN];
     unsigned seen;
@@ -235,25 +239,61 @@ static void forbidden(struct device_ *d)
     uint64_t address = below(2) ? HOST_MEMORY_BASE + below(HOST_TABLE_BYTES + HOST_RAM_BYTES) / 4 * 4 : some_address() & ~7ULL;
     struct model_request r = { .source_id = d->source_id, .with_pasid = below(2), .access = (enum model_access)below(2) };
     struct model_translation t;
-    struct model_page_request pr = { .source_id = d->source_id, .address = address & ~(K4 - 1), .read = true, .last = true };
     struct model_interrupt interrupt;
     uint32_t data = (uint32_t)below(256);
-    unsigned kind = (unsigned)below(4);
+    unsigned kind = (unsigned)below(3);
     bool done = false;
     note("device %04llx: forbidden request %llu, address 0x%llx, with PASID %llu", d->source_id, kind, address, r.with_pasid);
     switch (kind) {
     case 0: done = !sends_translated(d) && model_dma_translated(unit, &r, address, &data, 4).outcome != MODEL_FAULT; break;
-    case 1: /* an answer may come from the IOTLB, which knows no DTE: what it says, the device may not use as translated */
+    case 1:
         t = model_translate(unit, &r, address);
-        done = t.status == MODEL_SUCCESS && (t.read || t.write) && !t.untranslated_only && !is_guests(d->guest, t.address);
+        done = t.status == MODEL_SUCCESS && (!sends_translated(d) || ((t.read || t.write) && !t.untranslated_only && !is_guests(d->guest, t.address)));
         break;
-    case 2: done = model_page_request(unit, &pr) == MODEL_PAGE_QUEUED && !sends_page_requests(d); break;
     default: done = model_interrupt(unit, d->source_id, 0xfee00000 | (address & 0xffffc), data, &interrupt).outcome != MODEL_FAULT; break;
     }
     if (r.with_pasid && address >> 20 != 0xfee)
         done |= model_dma(unit, &r, address, &data, 4).outcome != MODEL_FAULT;
     if (done)
         fails("device %04x: something that it may not do was done", d->source_id);
+}
+
+/* A device asks for a page.  What the unit takes goes to the fault queue of what the device is attached to. */
+static void page_request(struct device_ *d)
+{
+    for (unsigned i = 0; i < m.devices && !sends_page_requests(d); i++) /* one that may, if there is one */
+        d = &m.device[i];
+    uint32_t pasid = some_pasid();
+    struct model_page_request r = {
+        .source_id = d->source_id, .address = some_address() & ~(K4 - 1), .with_pasid = pasid, .pasid = pasid, .group = (uint16_t)below(8),
+    };
+    unsigned bits = (unsigned)below(16);
+    r.read = bits & 1;
+    r.write = bits & 2;
+    r.last = bits & 4;
+    r.privileged = pasid && bits & 8;
+    note("page request of %04llx: PASID %llu, address 0x%llx, group %llu, bits %llu", d->source_id, pasid, r.address, r.group, bits);
+    if (model_page_request(m.unit[d->unit].model, &r) != MODEL_PAGE_QUEUED)
+        return;
+    if (!sends_page_requests(d))
+        fails("device %04x: a page request was taken that it may not make", d->source_id);
+    groups[d - m.device].asked += r.last && (r.read || r.write); /* else it is a part, or a stop marker (PCIe 10.4.1.2) */
+}
+
+/* What the devices were answered. */
+static void take_answers(void)
+{
+    struct model_page_response answer;
+    for (unsigned u = 0; u < m.units; u++)
+        while (model_page_response(m.unit[u].model, &answer)) {
+            bool asked = false;
+            for (unsigned i = 0; i < m.devices; i++)
+                if (m.device[i].unit == u && m.device[i].source_id == answer.source_id)
+                    asked = ++groups[i].answered <= groups[i].asked;
+            note("answer to %04llx: group %llu, code %llu", answer.source_id, answer.group, answer.code);
+            if (!asked)
+                fails("device %04x, group %u: an answer to what it did not ask", answer.source_id, answer.group);
+        }
 }
 
 /* Between two stores of the driver. */
@@ -422,11 +462,28 @@ static void dirty(struct guest_ *g)
         CALL(g, NIDUS_CALL_HWPT_GET_DIRTY_BITMAP, get, 0);
 }
 
+/* Of page requests, if the HWPT is to have one; there is one as soon as it is wanted. */
+static void with_queue(struct guest_ *g, struct nidus_hwpt_alloc *p)
+{
+    struct nidus_fault_alloc queue = { .size = sizeof queue };
+    if (below(2))
+        return;
+    if (!known[g - m.guest][QUEUE].seen) {
+        CALL(g, NIDUS_CALL_FAULT_QUEUE_ALLOC, queue, 0);
+        if (queue.out_fault_id)
+            learn(g, QUEUE, queue.out_fault_id);
+    }
+    p->flags |= NIDUS_HWPT_FAULT_ID_VALID;
+    p->fault_id = some_id(g, QUEUE);
+}
+
 static void alloc_paging(struct guest_ *g)
 {
     struct nidus_hwpt_alloc p = { .size = sizeof p, .flags = below(8) ? below(4) != 0 : (uint32_t)below(32), .dev_id = some_id(g, DEVICE), .pt_id = some_id(g, IOAS) };
     p.flags |= below(2) ? NIDUS_HWPT_ALLOC_PASID : 0;
     p.flags |= below(2) ? NIDUS_HWPT_ALLOC_DIRTY_TRACKING : 0;
+    if (!(p.flags & NIDUS_HWPT_ALLOC_NEST_PARENT))
+        with_queue(g, &p);
     CALL(g, NIDUS_CALL_HWPT_ALLOC, p, 0);
     if (p.out_hwpt_id)
         learn(g, p.flags & NIDUS_HWPT_ALLOC_NEST_PARENT ? PARENT : PAGING, p.out_hwpt_id);
@@ -443,8 +500,7 @@ static void alloc_nested(struct guest_ *g)
     };
     if (below(4) == 0)
         p.pt_id = some_id(g, VIOMMU);
-    if (below(2))
-        p.flags |= NIDUS_HWPT_FAULT_ID_VALID, p.fault_id = some_id(g, QUEUE);
+    with_queue(g, &p);
     if (below(16) == 0)
         p.data_uptr = some_gpa();
     spoil(&s1, sizeof s1);
@@ -543,6 +599,40 @@ static void events(struct guest_ *g)
         fails("something to read in a channel that there is not");
 }
 
+/* As a guest does that has its devices ask for pages: a queue, a page table with it, a request, an answer. */
+static void ask_and_answer(struct device_ *d)
+{
+    struct guest_ *g = d->guest;
+    struct nidus_fault_alloc queue = { .size = sizeof queue };
+    struct nidus_hwpt_alloc table = { .size = sizeof table, .flags = NIDUS_HWPT_FAULT_ID_VALID, .dev_id = d->id, .pt_id = iommu_default_ioas(g->context) };
+    struct nidus_vfio_attach to = { .argsz = 12 };
+    struct nidus_event_io io = { .size = sizeof io, .data_uptr = 0x4000 };
+    struct nidus_hwpt_pgfault record[4];
+    uint32_t size = to.argsz;
+    CALL(g, NIDUS_CALL_FAULT_QUEUE_ALLOC, queue, 0);
+    table.fault_id = queue.out_fault_id;
+    CALL(g, NIDUS_CALL_HWPT_ALLOC, table, 0);
+    to.pt_id = table.out_hwpt_id;
+    if (!table.out_hwpt_id || call_with(g, NIDUS_CALL_ATTACH, &to, size, d->id) != 0)
+        return;
+    learn(g, QUEUE, queue.out_fault_id);
+    learn(g, PAGING, table.out_hwpt_id);
+    for (uint64_t i = 1 + below(4); i; i--)
+        page_request(d);
+    iommu_poll();
+    io.channel = queue.out_fault_fd;
+    io.data_len = sizeof record;
+    if (call_with(g, NIDUS_CALL_EVENT_READ, &io, sizeof io, 0) != 0)
+        return;
+    platform_guest_read(g->host, 0x4000, record, sizeof record);
+    for (unsigned i = 0; i < 4 && i < io.data_len / sizeof *record; i++) {
+        uint32_t answer[2] = { record[i].cookie + (uint32_t)(below(8) == 0), (uint32_t)below(3) };
+        struct nidus_event_io reply = { .size = sizeof reply, .channel = queue.out_fault_fd, .data_uptr = 0x5000, .data_len = sizeof answer };
+        platform_guest_write(g->host, reply.data_uptr, answer, sizeof answer);
+        CALL(g, NIDUS_CALL_EVENT_WRITE, reply, 0);
+    }
+}
+
 static void small_call(struct guest_ *g)
 {
     struct nidus_ioas_alloc alloc = { .size = sizeof alloc };
@@ -637,22 +727,15 @@ static void paused(void)
         host_time_advance(10000000);
 }
 
-/* A device with a TLB falls silent, or answers again, or may ask for pages, or no more. */
+/* A device with a TLB falls silent, or answers again. */
 static void tlb_of(struct device_ *d)
 {
-    struct device *dev = device_of(d);
-    unsigned what = (unsigned)below(4);
-    if (!d->ats || !dev)
+    bool silent = below(2);
+    if (!d->ats || !device_of(d))
         return;
-    note("TLB of device %04llx: %llu", d->source_id, what);
-    if (what < 2) {
-        deaf |= what;
-        model_device_silent(m.unit[d->unit].model, d->source_id, what);
-        return;
-    }
-    m.in_call = true;
-    engine_page_requests(dev, what == 2);
-    m.in_call = false;
+    note("TLB of device %04llx: silent %llu", d->source_id, silent);
+    deaf |= silent;
+    model_device_silent(m.unit[d->unit].model, d->source_id, silent);
 }
 
 static void surroundings(struct guest_ *g)
@@ -682,7 +765,10 @@ static void surroundings(struct guest_ *g)
     case 6:
         for (unsigned i = 0; i < m.devices && !d->ats; i++)
             d = &m.device[i];
-        tlb_of(d);
+        if (below(2))
+            tlb_of(d);
+        else if (d->ats && d->assigned)
+            ask_and_answer(d);
         break;
     default: forbidden(d); break;
     }
@@ -704,8 +790,14 @@ static void operation(void)
     case 11: write_path(g); break;
     case 12: write_word(g); break;
     case 13: surroundings(g); break;
-    default: dma(&m.device[below(m.devices)], some_address()); break;
+    case 14: dma(&m.device[below(m.devices)], some_address()); break;
+    default:
+        if (below(2))
+            dma(&m.device[below(m.devices)], some_address());
+        else
+            page_request(&m.device[below(m.devices)]);
     }
+    take_answers();
     require_no_violation();
 }
 
@@ -718,6 +810,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     recents = 0;
     memset(recent, 0, sizeof recent);
     deaf = false;
+    memset(groups, 0, sizeof groups);
     chance = (uint32_t)below(0x10000);
     machine_start(chance, 1 + (unsigned)below(3), below(2), 0);
     machine_pause = host_pause_hook;
