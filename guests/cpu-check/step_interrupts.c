@@ -70,6 +70,17 @@ static void priorities(void)
     interrupts_off();
     check(came(2, 0xa1, 0x91), "with CR8 = 0 it comes");
     trap_forget();
+    wrmsr(APIC_SELF_IPI, 0x51);
+    write_cr8(9);
+    interrupts_on();
+    interrupts_off();
+    check(came(0, 0, 0), "one that waited for STI, and then CR8 held it back: it does not come, and the CPU goes on");
+    interrupts_on();
+    write_cr8(0);
+    __asm__ volatile("nop");
+    interrupts_off();
+    check(came(1, 0x51, 0), "with CR8 = 0 it comes, too");
+    trap_forget();
     trap_keep_in_service = true;
     wrmsr(APIC_SELF_IPI, 0x61);
     interrupts_on();

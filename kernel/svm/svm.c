@@ -353,6 +353,14 @@ static void decode_other(struct vcpu *v, struct vcpu_exit *exit)
     }
 }
 
+/* Virtual interrupts, 15.21.4: only so that the guest leaves when it can take one; the one that it gets is injected. */
+static void ask_for_window(struct vcpu *v, bool wanted)
+{
+    struct vmcb *c = v->vmcb;
+    v->v_intr = V_INTR_MASKING | (wanted ? V_IRQ | V_IGNORE_TPR : 0);
+    c->intercept3 = (c->intercept3 & ~INTERCEPT_VINTR) | (wanted ? INTERCEPT_VINTR : 0);
+}
+
 /* What made the guest leave. */
 static void decode(struct vcpu *v, struct vcpu_exit *exit)
 {
@@ -364,6 +372,8 @@ static void decode(struct vcpu *v, struct vcpu_exit *exit)
         return;
     }
     exit->text = row->text;
+    if (exit->raw == SVM_EXIT_VINTR)    /* what it was for may be held back by CR8 now: the guest would leave again and again */
+        ask_for_window(v, false);
     if (exit->kind == VCPU_EXIT_INTERRUPT)
         interrupts_take();
     else if (exit->kind == VCPU_EXIT_UNKNOWN)
@@ -410,14 +420,6 @@ static void skip(struct vcpu *v, unsigned length)
     struct vmcb *c = v->vmcb;
     c->rip += length;
     c->interrupt_shadow = 0;
-}
-
-/* Virtual interrupts, 15.21.4: only so that the guest leaves when it can take one; the one that it gets is injected. */
-static void ask_for_window(struct vcpu *v, bool wanted)
-{
-    struct vmcb *c = v->vmcb;
-    v->v_intr = V_INTR_MASKING | (wanted ? V_IRQ | V_IGNORE_TPR : 0);
-    c->intercept3 = (c->intercept3 & ~INTERCEPT_VINTR) | (wanted ? INTERCEPT_VINTR : 0);
 }
 
 static bool interrupt(struct vcpu *v, unsigned vector)

@@ -264,16 +264,21 @@ static void skip(struct vcpu *v, unsigned length)
         vmcs_write(VMCS_INTERRUPTIBILITY, state & ~(uint64_t)INTERRUPTIBILITY_SHADOW);
 }
 
+static void ask_for_window(struct vcpu *v, bool wanted)
+{
+    if (v->window == wanted)
+        return;
+    v->window = wanted;
+    vmcs_write(VMCS_PROC, vmx.controls[PROC] | (wanted ? PROC_INTERRUPT_WINDOW : 0));
+}
+
 static bool interrupt(struct vcpu *v, unsigned vector)
 {
     bool can = (vmcs_read(VMCS_RFLAGS) & RFLAGS_IF) && !(vmcs_read(VMCS_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) &&
                !(vmcs_read(VMCS_ENTRY_EVENT) & EVENT_VALID);
     if (can)
         vmcs_write(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_INTERRUPT | vector);
-    if (v->window == can) {
-        v->window = !can;
-        vmcs_write(VMCS_PROC, vmx.controls[PROC] | (v->window ? PROC_INTERRUPT_WINDOW : 0));
-    }
+    ask_for_window(v, !can);
     return can;
 }
 
@@ -384,6 +389,13 @@ static void decode_memory(struct vcpu *v, struct vcpu_exit *exit)
     exit->gpa = vmcs_read(VMCS_GPA);
 }
 
+/* What it was opened for may be held back by CR8 now: the guest would leave again and again. */
+static void decode_window(struct vcpu *v, struct vcpu_exit *exit)
+{
+    (void)exit;
+    ask_for_window(v, false);
+}
+
 static void decode_privileged(struct vcpu *v, struct vcpu_exit *exit)
 {
     exit->cpl = (unsigned)get(v, VCPU_CPL);
@@ -399,7 +411,7 @@ static const struct exit_row {
     [REASON_EXCEPTION] = { VCPU_EXIT_UNKNOWN, decode_exception, "" },
     [REASON_INTERRUPT] = { VCPU_EXIT_INTERRUPT, NULL, "" },
     [REASON_TRIPLE_FAULT] = TOLD(VCPU_EXIT_CRASH, "triple fault"),
-    [REASON_WINDOW] = { VCPU_EXIT_EVENT, NULL, "" },
+    [REASON_WINDOW] = { VCPU_EXIT_EVENT, decode_window, "" },
     [REASON_TASK_SWITCH] = TOLD(VCPU_EXIT_OTHER, "a task switch"),
     [REASON_CPUID] = { VCPU_EXIT_CPUID, NULL, "" },
     [REASON_GETSEC] = TOLD(VCPU_EXIT_UNDEFINED, "GETSEC"),
