@@ -27,6 +27,7 @@
 #define CR4_SMEP       (1ULL << 20)
 #define CR4_SMAP       (1ULL << 21)
 
+#define RFLAGS_TF (1ULL << 8)
 #define RFLAGS_IF (1ULL << 9)
 
 #define MSR_APIC_BASE 0x1bu

@@ -54,6 +54,24 @@ static void single_step(void *context)
     __asm__ volatile("pushfq; orq %0, (%%rsp); popfq; nop; nop" : : "i"(RFLAGS_TF) : "cc", "memory");
 }
 
+/* The first #DB comes behind the instruction: in the shadow of STI, and at one that leaves the guest. */
+static void step_sti(void *context)
+{
+    (void)context;
+    __asm__ volatile("pushfq; orq %0, (%%rsp); popfq; sti; nop; cli" : : "i"(RFLAGS_TF) : "cc", "memory");
+}
+
+extern const char behind_cpuid[];
+
+static void step_cpuid_leaf(void *context)
+{
+    uint32_t eax = 0, ecx = 0;
+
+    (void)context;
+    __asm__ volatile("pushfq; orq %2, (%%rsp); popfq; cpuid\nbehind_cpuid: nop; nop"
+                     : "+a"(eax), "+c"(ecx) : "i"(RFLAGS_TF) : "rbx", "rdx", "cc", "memory");
+}
+
 static void set_cr4(void *context)
 {
     write_cr4(read_cr4() | *(uint64_t *)context);
@@ -115,6 +133,12 @@ static void debug(void)
     write_dr6(0xffff0ff0);
     t = trap_try(single_step, NULL);
     check(t.vector == VECTOR_DB && (t.dr6 & DR6_SINGLE), "single step: #DB, DR6.BS");
+    write_dr6(0xffff0ff0);
+    t = trap_try(step_sti, NULL);
+    check(t.vector == VECTOR_DB && (t.dr6 & DR6_SINGLE), "single step of STI: #DB, DR6.BS");
+    write_dr6(0xffff0ff0);
+    t = trap_try(step_cpuid_leaf, NULL);
+    check(t.vector == VECTOR_DB && (t.dr6 & DR6_SINGLE) && t.rip == (uint64_t)behind_cpuid, "single step of CPUID: #DB right behind it");
     write_dr6(0xffff0ff0);
     write_dr0((uint64_t)&watched);
     write_dr7(DR7_WRITE_0);

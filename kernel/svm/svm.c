@@ -23,6 +23,7 @@
 #define CPUID_HAS_SVM      (1u << 2) /* 80000001 ECX */
 #define NO_PAGE            (1ull << 63) /* not canonical: no instruction is there */
 #define CPUID_HAS_1G       (1u << 26) /* 80000001 EDX */
+#define DR6_BS             (1u << 14)
 
 struct vcpu {
     struct vmcb *vmcb;
@@ -420,6 +421,10 @@ static void skip(struct vcpu *v, unsigned length)
     struct vmcb *c = v->vmcb;
     c->rip += length;
     c->interrupt_shadow = 0;
+    if ((c->rflags & RFLAGS_TF) && !(c->event_inject & EVENT_VALID)) {
+        c->dr6 |= DR6_BS;
+        c->event_inject = EVENT_VALID | EVENT_EXCEPTION | VECTOR_DB;
+    }
 }
 
 static bool interrupt(struct vcpu *v, unsigned vector)

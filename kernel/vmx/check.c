@@ -10,6 +10,7 @@
 #define RIGHTS_P_S    0x90u
 #define RIGHTS_BIG    (1u << 14)
 #define SHADOW_STI    1u
+#define DEBUGCTL_BTF  (1u << 1)
 #define CANONICAL     UINT64_MAX
 
 /* What holds of a field by itself. */
@@ -82,6 +83,13 @@ static bool shadow_contradicts(reader *read)
     return shadow == INTERRUPTIBILITY_SHADOW || (shadow == SHADOW_STI && !(read(VMCS_RFLAGS) & RFLAGS_IF));
 }
 
+/* Where STI or MOV SS holds back debug exceptions, a single step is pending exactly when RFLAGS asks for steps. */
+static bool step_contradicts(reader *read)
+{
+    bool step = (read(VMCS_RFLAGS) & RFLAGS_TF) && !(read(VMCS_DEBUGCTL) & DEBUGCTL_BTF);
+    return (read(VMCS_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) && step != !!(read(VMCS_PENDING_DEBUG) & PENDING_DEBUG_BS);
+}
+
 static bool event_contradicts(reader *read)
 {
     uint64_t event = read(VMCS_ENTRY_EVENT);
@@ -99,6 +107,7 @@ static const struct {
     { pat_is_wrong, "PAT" },
     { code_contradicts, "CS access rights and RIP" },
     { shadow_contradicts, "interruptibility and RFLAGS.IF" },
+    { step_contradicts, "RFLAGS.TF, interruptibility and pending debug exceptions" },
     { event_contradicts, "an interrupt that RFLAGS.IF or a shadow holds back" },
 };
 

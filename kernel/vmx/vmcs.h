@@ -95,6 +95,8 @@ enum vmcs_field {
 
 #define INTERRUPTIBILITY_SHADOW 3u             /* by STI, by MOV SS */
 
+#define PENDING_DEBUG_BS        (1u << 14)     /* a single step is done */
+
 /* Access rights, 25.4.1. */
 #define RIGHTS_CODE64         0xa09bu          /* G L P, code, readable, accessed */
 #define RIGHTS_DATA           0xc093u          /* G D P, data, writable, accessed */

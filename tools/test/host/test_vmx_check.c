@@ -102,6 +102,12 @@ static void fields_that_contradict_each_other_are_named(void **state)
     is_named(VMCS_RIP, 1ull << 32, "CS access rights and RIP");
     is_named(VMCS_INTERRUPTIBILITY, 1, "interruptibility and RFLAGS.IF");
     is_named(VMCS_INTERRUPTIBILITY, 3, "interruptibility and RFLAGS.IF");
+    value[VMCS_RFLAGS] |= RFLAGS_IF | RFLAGS_TF;    /* STI under TF */
+    value[VMCS_PENDING_DEBUG] = PENDING_DEBUG_BS;
+    value[VMCS_INTERRUPTIBILITY] = 1;
+    is_named(VMCS_PENDING_DEBUG, 0, "RFLAGS.TF, interruptibility and pending debug exceptions");
+    is_named(VMCS_RFLAGS, 2 | RFLAGS_IF, "RFLAGS.TF, interruptibility and pending debug exceptions");
+    setup(state);
     is_named(VMCS_ENTRY_EVENT, EVENT_VALID | 0x40, "an interrupt that RFLAGS.IF or a shadow holds back");
 }
 
