@@ -20,6 +20,7 @@ enum {                          /* SDM volume 3, table 11-6 */
 #define   LVT_DEADLINE     (2u << 17)
 #define ICR_DESTINATION  (3ull << 18)  /* 0: by id in 63:32; 1: self; 2: all; 3: all but self */
 #define   ICR_OTHERS       (3ull << 18)
+#define ICR_LOGICAL      (1ull << 11)
 #define ICR_DELIVERY     (7ull << 8)   /* 0: fixed */
 #define ICR_VALID        0xffffffff000ccfffull
 #define ALL_CPUS         0xffffffffu
@@ -183,7 +184,8 @@ static bool write_icr(struct guest_apic *a, uint64_t value)
     a->reg[ICR + 1] = (uint32_t)(value >> 32);
     uint32_t to = (uint32_t)(value >> 32);
     bool by_id = (value & ICR_DESTINATION) == 0;
-    if (by_id ? to == a->reg[ID] || to == ALL_CPUS || (value & 1u << 11 && (to & a->reg[LDR])) : (value & ICR_DESTINATION) != ICR_OTHERS)
+    bool logical = (value & ICR_LOGICAL) && to >> 16 == a->reg[LDR] >> 16 && (to & a->reg[LDR] & 0xffff); /* cluster, bits in it */
+    if (by_id ? (!(value & ICR_LOGICAL) && to == a->reg[ID]) || to == ALL_CPUS || logical : (value & ICR_DESTINATION) != ICR_OTHERS)
         request(a, (uint8_t)value);
     return true;
 }

@@ -47,6 +47,12 @@ static void self(void)
     interrupts_on();
     interrupts_off();
     check(came(2, 0x44, 0x43), "ICR: by id and to self; to another CPU, which is not there, none comes");
+    trap_forget();
+    wrmsr(APIC_ICR, 0x0000000100000847);
+    wrmsr(APIC_ICR, 0x0001000100000848);
+    interrupts_on();
+    interrupts_off();
+    check(came(1, 0x47, 0), "ICR: by LDR; to the same bit of another cluster, none comes");
 }
 
 static void priorities(void)
