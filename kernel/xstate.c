@@ -7,11 +7,13 @@
 #include "kernel/cpu.h"
 
 #define CPUID_HAS_XSAVE    (1u << 26)  /* 1 ECX */
+#define CPUID_HAS_BHI_CTRL (1u << 4) /* 7.2 EDX */
 #define CPUID_HAS_IBPB_AMD (1u << 12)  /* 80000008 EBX */
 #define CPUID_HAS_IBPB     (1u << 26)  /* 7 EDX; IBRS as well */
 #define CPUID_HAS_ARCH     (1u << 29)  /* 7 EDX */
 #define MSR_SPEC_CTRL      0x48u
 #define   SPEC_CTRL_IBRS     (1ull << 0)
+#define   SPEC_CTRL_BHI_DIS_S (1ull << 10)
 #define MSR_PRED_CMD       0x49u
 #define   PRED_CMD_IBPB      (1ull << 0)
 #define MSR_ARCH_CAPABILITIES 0x10au
@@ -41,9 +43,10 @@ void xstate_init(void)
     write_cr4(read_cr4() | CR4_OSFXSR);
     uint32_t seven = cpuid_or_zero(7, 0).edx;
     have_ibpb = (seven & CPUID_HAS_IBPB) || (cpuid_or_zero(0x80000008, 0).ebx & CPUID_HAS_IBPB_AMD);
-    /* Set once and for ever: no branch of nidus follows what a guest taught the predictor (SDM volume 3, "enhanced IBRS"). */
+    /* Set once and for ever: no indirect branch of nidus follows a target that a guest taught the predictor (SDM volume 3, "enhanced IBRS"), nor
+     * chooses among its own by a guest's branch history (BHI_DIS_S). */
     if ((seven & CPUID_HAS_ARCH) && (rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_IBRS_ALL))
-        wrmsr(MSR_SPEC_CTRL, SPEC_CTRL_IBRS);
+        wrmsr(MSR_SPEC_CTRL, SPEC_CTRL_IBRS | (cpuid_or_zero(7, 2).edx & CPUID_HAS_BHI_CTRL ? SPEC_CTRL_BHI_DIS_S : 0));
     if (!(cpuid(1, 0).ecx & CPUID_HAS_XSAVE))
         return;
     write_cr4(read_cr4() | CR4_OSXSAVE);
