@@ -7,7 +7,7 @@
 #include "kernel/cpu.h"
 
 #define CPUID_HAS_XSAVE    (1u << 26)  /* 1 ECX */
-#define CPUID_HAS_BHI_CTRL (1u << 4) /* 7.2 EDX */
+#define CPUID_HAS_BHI_CTRL (1u << 4)   /* 7.2 EDX */
 #define CPUID_HAS_IBPB_AMD (1u << 12)  /* 80000008 EBX */
 #define CPUID_HAS_IBPB     (1u << 26)  /* 7 EDX; IBRS as well */
 #define CPUID_HAS_ARCH     (1u << 29)  /* 7 EDX */
