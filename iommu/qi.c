@@ -285,12 +285,12 @@ static bool is_for_device(const struct qi_descriptor *d, uint16_t *source_id)
 }
 
 /*
- * A device did not answer: what it was asked goes out of the request, which lies before the wait.  A unit that does not tell which
- * device it was: all of them.  false: the request asks none.
+ * A device did not answer: what it was asked goes out of the request, which lies before the wait.  A device that is asked several times is told of
+ * as often, the last times when nothing of it is left there.  A unit that does not tell which device it was: all of them.  false: nobody was asked.
  */
 static bool take_out(struct unit *u, uint16_t culprit)
 {
-    bool known = ats_device_lost(u, culprit), found = false;
+    bool known = ats_device_lost(u, culprit), found = known;
     unsigned slot = u->qi.tail + QI_ENTRIES - 1 - u->qi.added;
     for (unsigned left = u->qi.added; left; slot++, left--) {
         struct qi_descriptor d = get(u->qi.ring, slot);

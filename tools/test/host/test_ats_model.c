@@ -247,12 +247,30 @@ static void test_silent_device(void **state)
     }
 }
 
+/* Two in one request: each time that the unit tells of one, the other is asked again, and told of as often.  The request is done all the same. */
+static void test_two_silent_devices(void **state)
+{
+    (void)state;
+    for (uint64_t s = 1; s < 60; s++) {
+        start("spr", &model_wild, s * 0x9e3779b97f4a7c15ULL);
+        change_page(0);
+        if (!mapped[0])
+            change_page(0);
+        model_device_silent(unit, DEVICE, true);
+        model_device_silent(unit, OTHER, true);
+        assert_int_equal(engine_domain_unmap(&domain, POOL, K4), 0);
+        assert_true(dev.tlb.lost && other.tlb.lost && !dev.unit->dead);
+        stop();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_stale_calm),
         cmocka_unit_test(test_nothing_stale_wild),
         cmocka_unit_test(test_silent_device),
+        cmocka_unit_test(test_two_silent_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
