@@ -97,17 +97,25 @@ static void open_party(struct party *p, uint16_t source_id, bool nested)
         fail_msg("refused: %s", reason);
 }
 
-static void start(enum iommu_errata_policy errata, bool reader_nested)
+/* The devices are behind the last unit. */
+static void start_with(const char *first, const char *last, enum iommu_errata_policy errata, bool reader_nested)
 {
+    static const uint16_t nobody[] = { 0x30, 0xffff };
+    const uint16_t *const scopes[] = { nobody, NULL };
     uint32_t length;
 
     host_reset();
     host_log_clear();
+    host_hypervisor = "TCGTCGTCGTCG";
+    host_cpu_signature = 0x663;
     model = model_host_new(1);
-    unit = model_host_unit(model, model_preset("spr"), 0xfed90000);
+    if (first != NULL)
+        model_host_unit(model, model_preset(first), 0xfed80000);
+    unit = model_host_unit(model, model_preset(last), 0xfed90000);
     host_function_add(0, 0x20);
     host_function_add(0, 0x28);
-    const void *table = model_host_dmar(model, NULL, &length);
+    host_function_add(0, 0x30);
+    const void *table = model_host_dmar(model, scopes, &length);
     iommu_init(table, length, errata, IOMMU_RMRR_KEEP);
     assert_null(iommu_unavailable());
     struct guest *region = host_guest("region", 0);
@@ -118,6 +126,11 @@ static void start(enum iommu_errata_policy errata, bool reader_nested)
     host_guest_share(reader.guest, SHARED, region, 0, false);
     open_party(&writer, 0x20, true);
     open_party(&reader, 0x28, reader_nested);
+}
+
+static void start(enum iommu_errata_policy errata, bool reader_nested)
+{
+    start_with(NULL, "spr", errata, reader_nested);
 }
 
 static void stop(void)
@@ -189,6 +202,26 @@ static void a_read_only_region_is_there_where_the_erratum_is_not(void **state)
     stop();
 }
 
+/* QEMU's unit alone needs no rule (auto); beside one that does, whichever comes first, it has it too: a domain can be attached on both. */
+static void the_rule_is_in_force_where_one_of_unlike_units_needs_it(void **state)
+{
+    static const struct { const char *first, *last; bool rule; } machines[] = {
+        { NULL, "qemu", false }, { "qemu", "qemu", false }, { "qemu", "spr", true }, { "spr", "qemu", true },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+        uint32_t ioas, parent;
+
+        start_with(machines[i].first, machines[i].last, IOMMU_ERRATA_AUTO, true);
+        assert_int_equal(host_log_has("is left out of its default IOAS: erratum 772415"), machines[i].rule);
+        ioas = new_ioas(&reader);
+        assert_int_equal(map(&reader, ioas, SHARED, SIZE, READ), 0);
+        assert_int_equal(alloc(&reader, ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &parent), machines[i].rule ? -NIDUS_EINVAL : 0);
+        stop();
+    }
+}
+
 static void what_may_only_be_read_cannot_be_mapped_or_copied_for_writing(void **state)
 {
     uint32_t ioas, other;
@@ -231,6 +264,7 @@ int main(void)
         cmocka_unit_test(what_one_device_writes_the_other_reads_and_may_not_write),
         cmocka_unit_test(a_read_only_region_is_left_out_where_erratum_772415_would_let_it_be_written),
         cmocka_unit_test(a_read_only_region_is_there_where_the_erratum_is_not),
+        cmocka_unit_test(the_rule_is_in_force_where_one_of_unlike_units_needs_it),
         cmocka_unit_test(what_may_only_be_read_cannot_be_mapped_or_copied_for_writing),
         cmocka_unit_test(no_payload_lies_in_a_shared_region),
     };
