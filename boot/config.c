@@ -185,7 +185,6 @@ static bool set_size(struct parser *p, const char *value)
 {
     uint64_t bytes;
 
-    p->shared->size_line = p->line;
     if (!read_size(value, &bytes) || bytes < CONFIG_SHARED_MIN || bytes > CONFIG_SHARED_MAX || (bytes & (bytes - 1)) != 0)
         return fail_value(p, value, "a power of two from 4K to 256M is wanted");
     p->shared->size = bytes;

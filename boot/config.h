@@ -52,7 +52,6 @@ struct config_device {
 
 struct config_shared {
     unsigned line;              /* of [shared NAME] */
-    unsigned size_line;
     char name[32];
     uint64_t size;              /* bytes */
 };

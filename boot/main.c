@@ -169,7 +169,7 @@ static bool check_memory(const struct boot_info *boot)
     for (unsigned i = 0; i < config.shared_count; i++)
         wanted += config.shared[i].size;
     if (wanted > free)
-        return refuse(config.guest[0].memory_line, "too little memory: the guests and nidus take %lu MiB, free are %lu MiB",
+        return refuse(config.guest[0].memory_line, "too little memory: the guests, what they share and nidus take %lu MiB, free are %lu MiB",
                       (unsigned long)((wanted + MIB - 1) / MIB), (unsigned long)(free / MIB));
     return true;
 }

@@ -21,6 +21,7 @@
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/whole_call.h"
+#include "tools/test/host/units.h"
 
 #define MUST(condition) do { if (!(condition)) { fprintf(stderr, "fuzz faults: not so: %s\n", #condition); __builtin_trap(); } } while (0)
 
@@ -241,11 +242,7 @@ static void stop(void)
     for (unsigned i = 0; i < GUESTS; i++)
         if (guest[i].context && iommu_context_block(guest[i].context))
             iommu_context_destroy(guest[i].context);
-    while (units) {
-        struct unit *u = units;
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
 }
 
 /* What hardware writes --------------------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ SCENARIOS = [
     image("no-elf", r"no ELF file$", "MZ"),
     image("empty", r"no ELF file$", b""),
     image("cut-off", r"cut off inside the ELF header$", b"\177ELF\2\1\1"),
-    mistake("memory", r"^nidus\.conf:3: too little memory: the guests and nidus take 2\d{3} MiB, free are \d{3,4} MiB$",
+    mistake("memory", r"^nidus\.conf:3: too little memory: the guests, what they share and nidus take 2\d{3} MiB, free are \d{3,4} MiB$",
             guest(memory="2G")),
     image("outside", r"segment at 0x300000, 4096 bytes, lies outside the guest's memory of 2097152 bytes$", elf(0x300000)),
     image("below", r"segment at 0x8000 lies below 0x100000, where nidus puts the guest's first tables$", elf(0x8000)),

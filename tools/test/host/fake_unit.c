@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tools/test/host/fake_unit.h"
+#include "tools/test/host/units.h"
 
 #include <string.h>
 
@@ -28,11 +29,7 @@ void fake_set32(uint32_t offset, uint32_t value) { memcpy(fake.page + offset, &v
 int fake_units_free(void **state)
 {
     (void)state;
-    while (units) {
-        struct unit *u = units;
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "iommu/unit.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/ranges.h"
+#include "tools/test/host/units.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4     0x1000ULL
@@ -121,11 +122,7 @@ static void stop(void)
     assert_int_equal(engine_device_fini(&other), 0);
     engine_first_stage_fini(&first);
     engine_domain_fini(&domain);
-    while (units) {
-        struct unit *u = units;
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
     model_host_free(model);
 }
 

@@ -18,6 +18,7 @@
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/whole_call.h"
+#include "tools/test/host/units.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4 0x1000ULL
@@ -296,12 +297,7 @@ static void start(const struct model_preset *preset, const struct model_freedom 
 /* Nidus itself never forgets a unit. */
 static void engine_forget_units(void)
 {
-    while (units) {
-        struct unit *u = units;
-
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
 }
 
 static void stop(void)

@@ -16,6 +16,7 @@
 #include "iommu/unit.h"
 #include "kernel/abi/nidus.h"
 #include "tools/test/host/platform.h"
+#include "tools/test/host/units.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4      0x1000ULL
@@ -171,11 +172,7 @@ static void stop(void)
     iommu_context_destroy(one.context);
     iommu_context_destroy(two.context);
     assert_int_equal(one.guest->bytes_used + two.guest->bytes_used, 0);
-    while (units) {
-        struct unit *u = units;
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
     model_host_free(model);
 }
 

@@ -14,6 +14,7 @@
 #include "iommu/unit.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/whole_call.h"
+#include "tools/test/host/units.h"
 #include "tools/vtd-model/host_platform.h"
 
 #define K4      0x1000ULL
@@ -141,12 +142,7 @@ static void stop(void)
     iommu_context_destroy(writer.context);
     iommu_context_destroy(reader.context);
     assert_int_equal(writer.guest->bytes_used + reader.guest->bytes_used, 0);
-    while (units) {
-        struct unit *u = units;
-
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
     model_host_free(model);
 }
 

@@ -5,6 +5,7 @@
 
 #include "iommu/unit.h"
 #include "property.h"
+#include "tools/test/host/units.h"
 
 struct machine m;
 
@@ -347,12 +348,7 @@ void machine_start(uint64_t seed, unsigned units, bool ats, unsigned guests)
 /* nidus itself never forgets a unit. */
 static void forget_units(void)
 {
-    while (units) {
-        struct unit *u = units;
-
-        units = u->next;
-        platform_free(NULL, u, sizeof *u);
-    }
+    units_free();
 }
 
 /* Half a bus of a unit has a context table as soon as one of its functions was assigned. */
