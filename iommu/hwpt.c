@@ -225,7 +225,8 @@ static unsigned read_entries(struct iommu_context *c, uint64_t gpa, unsigned cou
     return i;
 }
 
-/* Adds pages [page, end) as the fewest blocks: the next one is as large as its address is aligned to and as what is left has room for. */
+/* Adds pages [page, end) as the fewest blocks: the next one is as large as its address is aligned to and as what is left has
+ * room for.  A first stage's descriptor takes any AM: CAP.MAMV limits a second stage's. */
 static inline void add_blocks(struct engine_blocks *blocks, uint64_t page, uint64_t end, uint64_t leaf)
 {
     uint64_t left = end - page, count = left > WIDE_PAGES ? ENGINE_EVERYTHING : blocks->count;
