@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "iommu/platform.h"
-#include "kernel/boot_info.h"
 
 struct object {
     struct object *next;
@@ -22,46 +21,20 @@ struct slab {
     struct object *free;
     uint32_t used;
     uint32_t fresh;             /* objects from here on were never handed out */
-    uint8_t pad[32];
+    uint32_t capacity;
+    uint8_t pad[28];
 };
 _Static_assert(sizeof(struct slab) == 64, "objects stay aligned");
 
-static const uint16_t class_size[] = { 32, 64, 128, 192, 320, 672, 1344, 2016 }; /* 2016: half of what the header leaves */
-#define CLASSES (sizeof(class_size) / sizeof(class_size[0]))
-#define OWNERS  (BOOT_MAX_GUESTS + 1)
+static const uint16_t class_size[OBJECT_CLASSES] = { 32, 64, 128, 192, 320, 672, 1344, 2016 }; /* 2016: half of what the header leaves */
 
-static struct owner {
-    struct guest *guest;
-    uint64_t objects;           /* in use; 0: the place is unused */
-    struct slab *room[CLASSES];
-} owners[OWNERS];
-
-/* CLASSES: a page of its own. */
+/* OBJECT_CLASSES: a page of its own. */
 static unsigned class_of(size_t size)
 {
     unsigned c = 0;
-    while (c < CLASSES && class_size[c] < size)
+    while (c < OBJECT_CLASSES && class_size[c] < size)
         c++;
     return c;
-}
-
-static uint32_t capacity(unsigned c)
-{
-    return (uint32_t)((PAGE_SIZE - sizeof(struct slab)) / class_size[c]);
-}
-
-static struct owner *owner_of(struct guest *guest)
-{
-    struct owner *unused = NULL;
-    for (struct owner *o = owners; o < owners + OWNERS; o++) {
-        if (o->objects != 0 && o->guest == guest)
-            return o;
-        if (o->objects == 0 && unused == NULL)
-            unused = o;
-    }
-    if (unused != NULL)
-        *unused = (struct owner){ .guest = guest };
-    return unused;
 }
 
 static void slab_link(struct slab *s, struct slab **head)
@@ -81,53 +54,54 @@ static void slab_unlink(struct slab *s)
     s->link = NULL;
 }
 
-static void slab_free(struct guest *guest, struct slab *s)
+static struct slab *slab_new(struct objects *o, unsigned c)
 {
-    slab_unlink(s);
-    platform_pages_free(guest, s, 0);
+    struct slab *s = platform_pages_alloc(o->guest, 0);
+    if (s == NULL)
+        return NULL;
+    s->capacity = (uint32_t)((PAGE_SIZE - sizeof(*s)) / class_size[c]);
+    slab_link(s, &o->room[c]);
+    return s;
 }
 
-void *object_alloc(struct guest *guest, size_t size)
+static void slab_free(struct objects *o, struct slab *s)
+{
+    slab_unlink(s);
+    platform_pages_free(o->guest, s, 0);
+}
+
+void *object_alloc(struct objects *o, size_t size)
 {
     unsigned c = class_of(size);
     if (size == 0 || size > PAGE_SIZE)
         return NULL;
-    if (c == CLASSES)
-        return platform_pages_alloc(guest, 0);
+    if (c == OBJECT_CLASSES)
+        return platform_pages_alloc(o->guest, 0);
 
-    struct owner *o = owner_of(guest);
-    if (o == NULL)
+    struct slab *s = o->room[c] != NULL ? o->room[c] : slab_new(o, c);
+    if (s == NULL)
         return NULL;
-    struct slab *s = o->room[c];
-    if (s == NULL) {
-        s = platform_pages_alloc(guest, 0);
-        if (s == NULL)
-            return NULL;
-        slab_link(s, &o->room[c]);
-    }
-
     struct object *object = s->free;
     if (object != NULL)
         s->free = object->next;
     else
         object = (struct object *)((uint8_t *)(s + 1) + (size_t)s->fresh++ * class_size[c]);
-    o->objects++;
-    if (++s->used == capacity(c))
+    o->count++;
+    if (++s->used == s->capacity)
         slab_unlink(s);
-    return memset(object, 0, class_size[c]);
+    return memset(object, 0, size);
 }
 
-void object_free(struct guest *guest, void *p, size_t size)
+void object_free(struct objects *o, void *p, size_t size)
 {
     unsigned c = class_of(size);
     if (p == NULL)
         return;
-    if (c == CLASSES) {
-        platform_pages_free(guest, p, 0);
+    if (c == OBJECT_CLASSES) {
+        platform_pages_free(o->guest, p, 0);
         return;
     }
 
-    struct owner *o = owner_of(guest);
     struct slab *s = (struct slab *)((uintptr_t)p & ~(uintptr_t)(PAGE_SIZE - 1));
     struct object *object = p;
     object->next = s->free;
@@ -135,9 +109,9 @@ void object_free(struct guest *guest, void *p, size_t size)
     if (s->link == NULL)
         slab_link(s, &o->room[c]);
     if (--s->used == 0 && (s->next != NULL || s->link != &o->room[c]))
-        slab_free(guest, s);
-    if (--o->objects == 0)
-        for (c = 0; c < CLASSES; c++)
+        slab_free(o, s);
+    if (--o->count == 0)
+        for (c = 0; c < OBJECT_CLASSES; c++)
             if (o->room[c] != NULL)
-                slab_free(guest, o->room[c]);
+                slab_free(o, o->room[c]);
 }

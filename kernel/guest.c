@@ -333,8 +333,8 @@ static uint64_t quota(const struct boot_guest *config)
 
 static bool create(struct guest *g, const struct boot_guest *config)
 {
-    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = quota(config), .bar_top = HOLE_START,
-                         .gpr = { [VCPU_RDI] = INFO_GPA } };
+    *g = (struct guest){ .config = config, .exit_code = -1, .pages_left = quota(config), .objects.guest = g,
+                         .bar_top = HOLE_START, .gpr = { [VCPU_RDI] = INFO_GPA } };
     memcpy(g->name, config->name, sizeof(g->name) - 1);
     if (!take_memory(g, config->memory)) {
         uint64_t free = frames_free_bytes() + (g->frames != NULL ? g->frames->count * CHUNK : 0);

@@ -10,6 +10,7 @@
 
 #include "iommu/iommu.h"
 #include "kernel/abi/nidus.h"
+#include "kernel/alloc.h"
 #include "kernel/boot_info.h"
 #include "kernel/guest_apic.h"
 #include "kernel/stage2.h"
@@ -39,6 +40,7 @@ struct guest {
     struct guest_apic apic;
     struct iommu_context *iommu;
     uint64_t pages_left;        /* quota of pages for tables and objects */
+    struct objects objects;
     int exit_code;              /* what it exited with; -1 until then, and for one that ended otherwise */
     bool waits;                 /* HALTED: for an interrupt; WAITING: it takes interrupts */
     unsigned device_count;

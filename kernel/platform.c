@@ -41,14 +41,20 @@ void platform_pages_free(struct guest *owner, void *pages, unsigned order)
         owner->pages_left += 1ULL << order;
 }
 
+static struct objects *objects_of(struct guest *owner)
+{
+    static struct objects own;
+    return owner != NULL ? &owner->objects : &own;
+}
+
 void *platform_alloc(struct guest *owner, size_t size)
 {
-    return object_alloc(owner, size);
+    return object_alloc(objects_of(owner), size);
 }
 
 void platform_free(struct guest *owner, void *object, size_t size)
 {
-    object_free(owner, object, size);
+    object_free(objects_of(owner), object, size);
 }
 
 volatile void *platform_map_registers(uint64_t phys, uint64_t size)
