@@ -36,27 +36,33 @@ void pci_init(const struct pci_window *new_windows, unsigned count)
     window_count = count;
 }
 
-static volatile uint8_t *ecam(uint16_t segment, uint16_t bdf)
+/* A function, and its registers in ECAM; NULL: it is behind the ports, or out of reach. */
+struct function {
+    uint16_t segment, bdf;
+    volatile uint8_t *registers;
+};
+
+static struct function find(uint16_t segment, uint16_t bdf)
 {
     for (unsigned i = 0; i < window_count; i++) {
         const struct pci_window *w = &windows[i];
         if (w->segment == segment && PCI_BUS(bdf) >= w->first_bus && PCI_BUS(bdf) <= w->last_bus)
-            return w->registers + (uint64_t)(bdf - PCI_BDF(w->first_bus, 0, 0)) * CONFIG_EXTENDED_BYTES;
+            return (struct function){ segment, bdf, w->registers + (uint64_t)(bdf - PCI_BDF(w->first_bus, 0, 0)) * CONFIG_EXTENDED_BYTES };
     }
-    return NULL;
+    return (struct function){ segment, bdf, NULL };
 }
 
 bool pci_is_extended(uint16_t segment, uint16_t bdf)
 {
-    return ecam(segment, bdf) != NULL;
+    return find(segment, bdf).registers != NULL;
 }
 
 /* Without ECAM: points CF8 at the double word. false: it cannot be reached so. */
-static bool select_word(uint16_t segment, uint16_t bdf, unsigned offset)
+static bool select_word(const struct function *f, unsigned offset)
 {
-    if (window_count != 0 || segment != 0 || offset >= CONFIG_BYTES)
+    if (window_count != 0 || f->segment != 0 || offset >= CONFIG_BYTES)
         return false;
-    out32(CF8_ADDRESS, CF8_ENABLE | (uint32_t)bdf << 8 | (offset & ~3u));
+    out32(CF8_ADDRESS, CF8_ENABLE | (uint32_t)f->bdf << 8 | (offset & ~3u));
     return true;
 }
 
@@ -65,42 +71,50 @@ static uint32_t low_bytes(uint32_t value, unsigned width)
     return width == 4 ? value : value & ((1u << 8 * width) - 1);
 }
 
-uint32_t pci_read(uint16_t segment, uint16_t bdf, unsigned offset, unsigned width)
+static inline uint32_t read(struct function f, unsigned offset, unsigned width)
 {
-    volatile uint8_t *registers = ecam(segment, bdf);
     bool reachable = offset + width <= CONFIG_EXTENDED_BYTES && offset % width == 0;
     uint16_t port = (uint16_t)(CF8_DATA + offset % 4);
-    if (!reachable || (registers == NULL && !select_word(segment, bdf, offset)))
+    if (!reachable || (f.registers == NULL && !select_word(&f, offset)))
         return low_bytes(NOBODY, width);
     switch (width) {
     case 1:
-        return registers != NULL ? registers[offset] : in8(port);
+        return f.registers != NULL ? f.registers[offset] : in8(port);
     case 2:
-        return registers != NULL ? *(volatile uint16_t *)(registers + offset) : in16(port);
+        return f.registers != NULL ? *(volatile uint16_t *)(f.registers + offset) : in16(port);
     default:
-        return registers != NULL ? *(volatile uint32_t *)(registers + offset) : in32(port);
+        return f.registers != NULL ? *(volatile uint32_t *)(f.registers + offset) : in32(port);
     }
+}
+
+static inline void write(struct function f, unsigned offset, unsigned width, uint32_t value)
+{
+    bool reachable = offset + width <= CONFIG_EXTENDED_BYTES && offset % width == 0;
+    uint16_t port = (uint16_t)(CF8_DATA + offset % 4);
+    if (!reachable || (f.registers == NULL && !select_word(&f, offset)))
+        return;
+    if (f.registers == NULL && width == 1)
+        out8(port, (uint8_t)value);
+    else if (f.registers == NULL && width == 2)
+        out16(port, (uint16_t)value);
+    else if (f.registers == NULL)
+        out32(port, value);
+    else if (width == 1)
+        f.registers[offset] = (uint8_t)value;
+    else if (width == 2)
+        *(volatile uint16_t *)(f.registers + offset) = (uint16_t)value;
+    else
+        *(volatile uint32_t *)(f.registers + offset) = value;
+}
+
+uint32_t pci_read(uint16_t segment, uint16_t bdf, unsigned offset, unsigned width)
+{
+    return read(find(segment, bdf), offset, width);
 }
 
 void pci_write(uint16_t segment, uint16_t bdf, unsigned offset, unsigned width, uint32_t value)
 {
-    volatile uint8_t *registers = ecam(segment, bdf);
-    bool reachable = offset + width <= CONFIG_EXTENDED_BYTES && offset % width == 0;
-    uint16_t port = (uint16_t)(CF8_DATA + offset % 4);
-    if (!reachable || (registers == NULL && !select_word(segment, bdf, offset)))
-        return;
-    if (registers == NULL && width == 1)
-        out8(port, (uint8_t)value);
-    else if (registers == NULL && width == 2)
-        out16(port, (uint16_t)value);
-    else if (registers == NULL)
-        out32(port, value);
-    else if (width == 1)
-        registers[offset] = (uint8_t)value;
-    else if (width == 2)
-        *(volatile uint16_t *)(registers + offset) = (uint16_t)value;
-    else
-        *(volatile uint32_t *)(registers + offset) = value;
+    write(find(segment, bdf), offset, width, value);
 }
 
 static bool is_present(uint16_t segment, uint16_t bdf)
@@ -140,11 +154,12 @@ bool pci_is_bridge(uint16_t segment, uint16_t bdf)
 
 unsigned pci_capability(uint16_t segment, uint16_t bdf, uint8_t id)
 {
-    if ((pci_read(segment, bdf, PCI_STATUS, 2) & PCI_STATUS_CAPABILITIES) == 0)
+    struct function f = find(segment, bdf);
+    if ((read(f, PCI_STATUS, 2) & PCI_STATUS_CAPABILITIES) == 0)
         return 0;
-    unsigned at = pci_read(segment, bdf, PCI_CAPABILITIES, 1) & ~3u;
+    unsigned at = read(f, PCI_CAPABILITIES, 1) & ~3u;
     for (unsigned i = 0; i < MAX_CAPABILITIES && at >= 0x40; i++) {
-        uint32_t header = pci_read(segment, bdf, at, 2);
+        uint32_t header = read(f, at, 2);
         if ((header & 0xff) == id)
             return at;
         at = header >> 8 & ~3u;
@@ -154,9 +169,10 @@ unsigned pci_capability(uint16_t segment, uint16_t bdf, uint8_t id)
 
 unsigned pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id)
 {
+    struct function f = find(segment, bdf);
     unsigned at = CONFIG_BYTES;
     for (unsigned i = 0; i < MAX_EXTENDED_CAPABILITIES && at >= CONFIG_BYTES; i++) {
-        uint32_t header = pci_read(segment, bdf, at, 4);
+        uint32_t header = read(f, at, 4);
         if (header == 0 || header == NOBODY)
             return 0;
         if ((header & 0xffff) == id)
@@ -168,8 +184,9 @@ unsigned pci_extended_capability(uint16_t segment, uint16_t bdf, uint16_t id)
 
 void pci_set_bus_master(uint16_t segment, uint16_t bdf, bool on)
 {
-    uint32_t command = pci_read(segment, bdf, PCI_COMMAND, 2);
-    pci_write(segment, bdf, PCI_COMMAND, 2, on ? command | PCI_COMMAND_BUS_MASTER : command & ~PCI_COMMAND_BUS_MASTER);
+    struct function f = find(segment, bdf);
+    uint32_t command = read(f, PCI_COMMAND, 2);
+    write(f, PCI_COMMAND, 2, on ? command | PCI_COMMAND_BUS_MASTER : command & ~PCI_COMMAND_BUS_MASTER);
 }
 
 bool pci_transactions_pending(uint16_t segment, uint16_t bdf)
