@@ -26,17 +26,6 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) == 64, "objects stay aligned");
 
-static const uint16_t class_size[OBJECT_CLASSES] = { 32, 64, 128, 192, 320, 672, 1344, 2016 }; /* 2016: half of what the header leaves */
-
-/* OBJECT_CLASSES: a page of its own. */
-static unsigned class_of(size_t size)
-{
-    unsigned c = 0;
-    while (c < OBJECT_CLASSES && class_size[c] < size)
-        c++;
-    return c;
-}
-
 static void slab_link(struct slab *s, struct slab **head)
 {
     s->next = *head;
@@ -54,12 +43,14 @@ static void slab_unlink(struct slab *s)
     s->link = NULL;
 }
 
+/* Apart: most objects find one with room. */
+__attribute__((noinline))
 static struct slab *slab_new(struct objects *o, unsigned c)
 {
     struct slab *s = platform_pages_alloc(o->guest, 0);
     if (s == NULL)
         return NULL;
-    s->capacity = (uint32_t)((PAGE_SIZE - sizeof(*s)) / class_size[c]);
+    s->capacity = (uint32_t)((PAGE_SIZE - sizeof(*s)) / object_sizes[c]);
     slab_link(s, &o->room[c]);
     return s;
 }
@@ -70,11 +61,8 @@ static void slab_free(struct objects *o, struct slab *s)
     platform_pages_free(o->guest, s, 0);
 }
 
-void *object_alloc(struct objects *o, size_t size)
+void *object_take(struct objects *o, unsigned c)
 {
-    unsigned c = class_of(size);
-    if (size == 0 || size > PAGE_SIZE)
-        return NULL;
     if (c == OBJECT_CLASSES)
         return platform_pages_alloc(o->guest, 0);
 
@@ -85,18 +73,15 @@ void *object_alloc(struct objects *o, size_t size)
     if (object != NULL)
         s->free = object->next;
     else
-        object = (struct object *)((uint8_t *)(s + 1) + (size_t)s->fresh++ * class_size[c]);
+        object = (struct object *)((uint8_t *)(s + 1) + (size_t)s->fresh++ * object_sizes[c]);
     o->count++;
     if (++s->used == s->capacity)
         slab_unlink(s);
-    return memset(object, 0, size);
+    return object;
 }
 
-void object_free(struct objects *o, void *p, size_t size)
+void object_put(struct objects *o, void *p, unsigned c)
 {
-    unsigned c = class_of(size);
-    if (p == NULL)
-        return;
     if (c == OBJECT_CLASSES) {
         platform_pages_free(o->guest, p, 0);
         return;

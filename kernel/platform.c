@@ -144,11 +144,9 @@ bool platform_is_reserved(uint64_t base, uint64_t size)
     return memory_is_reserved(base, size);
 }
 
-void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)
+__attribute__((noinline))
+static void await_transactions(uint16_t segment, uint16_t bdf)
 {
-    pci_set_bus_master(segment, bdf, on);
-    if (on)
-        return;
     uint64_t deadline = time_ns() + PENDING_PATIENCE_NS;
     while (pci_transactions_pending(segment, bdf)) {
         if (time_ns() > deadline) {
@@ -158,6 +156,13 @@ void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)
         }
         cpu_pause();
     }
+}
+
+void platform_pci_bus_master(uint16_t segment, uint16_t bdf, bool on)
+{
+    pci_set_bus_master(segment, bdf, on);
+    if (!on)
+        await_transactions(segment, bdf);
 }
 
 uint32_t platform_cpu_signature(void)
