@@ -90,6 +90,8 @@ static bool allocate_tables(struct device *dev)
 
 bool device_add(struct device *dev, char reason[160])
 {
+    dev->snoop = (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |
+                 (dev->unit->ecap & ECAP_SC && !(dev->properties & DMAR_NO_PGSNP) ? SNOOP_PAGES : 0);
     if (!allocate_tables(dev))
         return refused(reason, "no memory for its PASID tables");
     context_install(dev->unit, dev);
@@ -183,15 +185,9 @@ void engine_unit_info(const struct device *dev, struct unit_info *info)
 
 bool engine_device_fenced(const struct device *dev) { return dev->unit->dead || dev->tlb.lost; }
 
-uint8_t device_snoop(const struct device *dev)
-{
-    return (dev->unit->ecap & ECAP_SMPWCS && !(dev->properties & DMAR_NO_PWSNP) ? SNOOP_WALKS : 0) |
-           (dev->unit->ecap & ECAP_SC && !(dev->properties & DMAR_NO_PGSNP) ? SNOOP_PAGES : 0);
-}
-
 bool device_tracks(const struct device *dev)
 {
-    return dev->unit->ecap & ECAP_SSADS && device_snoop(dev) & SNOOP_WALKS;
+    return dev->unit->ecap & ECAP_SSADS && dev->snoop & SNOOP_WALKS;
 }
 
 /* Attach and detach ---------------------------------------------------------------------------------- */
@@ -205,7 +201,7 @@ static int second_stage_check(const struct device *dev, const struct domain *d)
         return refuse(d->owner, NIDUS_EINVAL, "unit %u cannot walk a second stage of %u levels", u->index, t->levels);
     if (t->page_sizes & ~sizes)
         return refuse(d->owner, NIDUS_EINVAL, "unit %u lacks large pages that the second stage may have", u->index);
-    if (t->coherent && !(device_snoop(dev) & SNOOP_WALKS))
+    if (t->coherent && !(dev->snoop & SNOOP_WALKS))
         return refuse(d->owner, NIDUS_EINVAL, "unit %u does not snoop page tables (ECAP.SMPWCS=0, SIDP), made for one that does", u->index);
     if (d->dirty && !device_tracks(dev))
         return refuse(d->owner, NIDUS_EINVAL, "unit %u does not track what device %u writes", u->index, dev->id);
@@ -227,23 +223,25 @@ static int attach_check(const struct device *dev, uint32_t pasid, const struct d
     if (f && dev->properties & DMAR_NO_NESTED)
         return refuse(dev->owner, NIDUS_EINVAL, "firmware does not allow nested translation for device %u (SIDP)", dev->id);
     int error = second_stage_check(dev, d);
-    return error || !f ? error : first_stage_check(dev->unit, f);
+    return error || !f || f->unit == dev->unit ? error : first_stage_check(dev->unit, f);
 }
 
-/*
- * An invalidation that the unit refused a part of is made good by a wider one.  A unit that refuses that as well cannot be relied on.
- */
-static int finish(struct device *dev, uint32_t pasid)
+/* An invalidation that the unit refused a part of is made good by a wider one.  A unit that refuses that as well cannot be relied on. */
+__attribute__((noinline))
+static int make_good(struct device *dev, uint32_t pasid)
 {
     struct unit *u = dev->unit;
-    if (!qi_finish(u))
-        return 0;
     qi_add(u, qi_pasid_global());
     qi_add(u, qi_iotlb_global());
     ats_add(dev, pasid, 0, QI_ALL);
     if (qi_finish(u))
         unit_dead(u, UNIT_REFUSES, "to forget what a device was attached to");
     return u->dead ? -NIDUS_EIO : 0;
+}
+
+static inline int finish(struct device *dev, uint32_t pasid)
+{
+    return qi_finish(dev->unit) ? make_good(dev, pasid) : 0;
 }
 
 /* Of an entry that was present and led to b: VT-d 5.10 table 28. */
@@ -293,16 +291,12 @@ static int block(struct device *dev, uint32_t pasid)
     return 0;
 }
 
-static struct pasid_value value_of(const struct binding *b)
-{
-    return pasid_value(&b->id->domain->table, b->first, b->id->did, b->id->snoop);
-}
-
-/* The PASID entry is absent and zero. */
+/* The PASID entry is absent and zero.  Its P bit becomes visible last. */
 static int install(struct device *dev, struct binding *b)
 {
-    struct pasid_value value = value_of(b);
-    pasid_install(dev->unit, pasid_entry(dev, b->pasid), &value);
+    struct pasid_entry *e = pasid_entry(dev, b->pasid);
+    pasid_set_first(dev->unit, e, b->first);
+    pasid_set_second(dev->unit, e, b); /* P, PGTT, SSPTPTR and DID: one store */
     enter(dev, b);
     return forget_absent(dev->unit, dev->source_id);
 }
@@ -347,14 +341,11 @@ static const enum binding_choice choices[] = {
 
 static void store(struct device *dev, const struct binding *to, enum way way)
 {
-    struct pasid_value value = value_of(to);
     struct pasid_entry *e = pasid_entry(dev, to->pasid);
-    if (way == TO_NESTED)
-        pasid_replace_first(dev->unit, e, &value);
+    if (way == TO_NESTED || way == IN_PLACE)
+        pasid_set_first(dev->unit, e, to->first);
     if (way != IN_PLACE)
-        pasid_replace_second(dev->unit, e, &value);
-    if (way == IN_PLACE)
-        pasid_replace_first(dev->unit, e, &value);
+        pasid_set_second(dev->unit, e, to);
 }
 
 /* Table 28: all of an old DID; of a first stage that changed under its DID, what has the PASID. */
@@ -378,7 +369,7 @@ static int replace(struct device *dev, struct binding *from, struct binding *to,
     if (finish(dev, to->pasid))
         return -NIDUS_EIO;
     if (way == TO_SECOND_STAGE)
-        pasid_replace_first(dev->unit, pasid_entry(dev, to->pasid), &(struct pasid_value){ 0 });
+        pasid_set_first(dev->unit, pasid_entry(dev, to->pasid), NULL);
     leave(dev, from);
     return 0;
 }
@@ -439,8 +430,7 @@ static bool update(struct device *dev, uint32_t pasid, const struct domain *d)
     const struct binding *b = binding_of(dev, pasid);
     if (b->id->domain != d)
         return false;
-    struct pasid_value value = value_of(b);
-    pasid_replace_second(dev->unit, pasid_entry(dev, pasid), &value);
+    pasid_set_second(dev->unit, pasid_entry(dev, pasid), b);
     add_gone(dev, b);
     ats_add(dev, pasid, 0, QI_ALL);
     return true;

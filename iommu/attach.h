@@ -5,10 +5,9 @@
 
 #include "iommu/unit.h"
 
-/* What requests of dev do with caches, as its unit can and firmware allows (SIDP). */
+/* struct device, snoop. */
 #define SNOOP_WALKS 1u          /* table walks snoop: PWSNP */
 #define SNOOP_PAGES 2u          /* the final access does: PGSNP */
-uint8_t device_snoop(const struct device *dev);
 
 /* Can its unit set A and D in the second stage for it?  Only where its walks snoop (3.10). */
 bool device_tracks(const struct device *dev);

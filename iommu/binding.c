@@ -20,7 +20,7 @@ struct binding *binding_next(const struct device *dev, uint32_t *pasid)
 /* May an entry of dev for pasid that leads to f have this DID?  alone: and nobody else has that PASID under it. */
 static bool suits(const struct domain_id *id, const struct device *dev, uint32_t pasid, const struct first_stage *f, bool alone)
 {
-    if (id->unit != dev->unit || id->snoop != device_snoop(dev))
+    if (id->unit != dev->unit || id->snoop != dev->snoop)
         return false;
     for (const struct device *other = id->unit->devices; other; other = other->next) {
         const struct binding *b = binding_of(other, pasid);
@@ -40,7 +40,7 @@ static bool has_its_share(const struct device *dev)
     }
     for (const struct domain_id *id = dev->unit->ids; id; id = id->next_of_unit)
         ids += id->domain->owner == dev->owner;
-    uint64_t share = unit_dids(dev->unit) * own / devices;
+    uint64_t share = dev->unit->did_last * own / devices;
     return ids >= (share ? share : 1);
 }
 
@@ -49,18 +49,20 @@ static int new_id(const struct device *dev, struct domain *d, struct domain_id *
     struct unit *u = dev->unit;
     if (has_its_share(dev))
         return refuse(dev->owner, NIDUS_ENOSPC, "unit %u: its share of the domain ids is in use", u->index);
-    struct domain_id *id = platform_alloc(dev->owner, sizeof *id);
-    if (!id)
-        return -NIDUS_ENOMEM;
     int did = unit_did_alloc(u);
-    if (did < 0) {
-        platform_free(dev->owner, id, sizeof *id);
+    if (did < 0)
         return did;
+    struct domain_id *id = &d->own_id;
+    if (id->bindings)
+        id = platform_alloc(dev->owner, sizeof *id);
+    if (!id) {
+        unit_did_free(u, (uint16_t)did);
+        return -NIDUS_ENOMEM;
     }
     struct domain_id **link = &d->ids;
     while (*link && (*link)->unit != u)
         link = &(*link)->next;
-    *id = (struct domain_id){ .next = *link, .next_of_unit = u->ids, .domain = d, .unit = u, .did = (uint16_t)did, .snoop = device_snoop(dev) };
+    *id = (struct domain_id){ .next = *link, .next_of_unit = u->ids, .domain = d, .unit = u, .did = (uint16_t)did, .snoop = dev->snoop };
     *link = u->ids = id;
     *out = id;
     return 0;
@@ -76,7 +78,8 @@ static void free_id(struct domain_id *id)
     *link = id->next;
     *of_unit = id->next_of_unit;
     unit_did_free(id->unit, id->did);
-    platform_free(id->domain->owner, id, sizeof *id);
+    if (id != &id->domain->own_id)
+        platform_free(id->domain->owner, id, sizeof *id);
 }
 
 /* Bindings ------------------------------------------------------------------------------------------- */

@@ -17,17 +17,6 @@
 #include "iommu/tables.h"
 #include "iommu/unit.h"
 
-/* A domain id of a unit, in use for one second stage.  Owned by the domain's list; lives while bindings is not 0. */
-struct domain_id {
-    struct domain_id *next;     /* of the domain; those of a unit stand together */
-    struct domain_id *next_of_unit;
-    struct domain *domain;
-    struct unit *unit;
-    uint16_t did;
-    uint8_t snoop;              /* SNOOP_* of its entries */
-    unsigned bindings;
-};
-
 /* What dev's requests with this PASID use; NULL: nothing, they are blocked. */
 static inline struct binding *binding_of(const struct device *dev, uint32_t pasid)
 {

@@ -141,8 +141,12 @@ static void follow_engine(struct iommu_context *c, struct assigned *a, uint32_t 
 {
     if (to == from)
         return;
-    if (pasid != ENGINE_NO_PASID)
-        c->pasids += (unsigned)(to != NULL) - (unsigned)(from != NULL);
+    if (pasid != ENGINE_NO_PASID) {
+        unsigned more = (unsigned)(to != NULL) - (unsigned)(from != NULL);
+
+        c->pasids += more;
+        a->pasids += more;
+    }
     if (to != NULL) {
         to->users++;
         a->queued += to->faults != NULL;
@@ -217,20 +221,13 @@ static int read_pasid(struct call *call, uint32_t flags, uint32_t at, uint32_t *
     return *pasid == ENGINE_NO_PASID ? -NIDUS_EINVAL : 0;
 }
 
-static bool any_pasid_attached(const struct assigned *a)
-{
-    uint32_t pasid = ENGINE_NO_PASID + 1;
-
-    return engine_next_attached(&a->device, &pasid);
-}
-
 /* Linux's rule: where PASIDs are attached, all of the device's HWPTs were made for that (NIDUS_HWPT_ALLOC_PASID). */
 static bool pasid_rule(const struct assigned *a, uint32_t pasid, const struct object *hwpt)
 {
     const struct object *plain;
 
     if (pasid == ENGINE_NO_PASID)
-        return hwpt->pasid || !any_pasid_attached(a);
+        return hwpt->pasid || a->pasids == 0;
     plain = device_hwpt(&a->device, ENGINE_NO_PASID);
     return hwpt->pasid && (plain == NULL || plain->pasid);
 }

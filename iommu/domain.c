@@ -27,7 +27,7 @@ int engine_domain_init(struct domain *d, const struct device *dev, unsigned flag
     if (flags & ENGINE_DIRTY && !device_tracks(dev))
         return refuse(owner, NIDUS_EOPNOTSUPP, "unit %u does not track what device %u writes (ECAP.SSADS, SMPWCS, SIDP)", u->index, dev->id);
     *d = (struct domain){ .lock.rank = LOCK_DOMAIN, .nest_parent = flags & ENGINE_NEST_PARENT, .dirty = flags & ENGINE_DIRTY, .owner = owner };
-    int error = stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, device_snoop(dev) & SNOOP_WALKS, owner);
+    int error = stage2_init(&d->table, &stage2_vtd, table_levels(u), sizes, dev->snoop & SNOOP_WALKS, owner);
     if (error)
         return error;
     error = rmrr_map(d, dev);
@@ -178,10 +178,12 @@ int first_stage_check(const struct unit *u, const struct first_stage *f)
         return refuse(owner, NIDUS_EINVAL, "supervisor requests (SRE): unit %u has none (ECAP.SRS=0)", u->index);
     if (f->eafe && !((u->ecap & ECAP_EAFS) && (u->ecap & ECAP_SMPWCS)))
         return refuse(owner, NIDUS_EINVAL, "extended accessed flag (EAFE): unit %u has none (ECAP.EAFS=0)", u->index);
-    /* Same FSPTPTR and SSPTPTR => same FSPM and EAFE, 6.2.3.1. */
-    for (const struct first_stage *other = f->parent->children; other; other = other->next)
-        if (other != f && other->pgtbl == f->pgtbl && (other->levels != f->levels || other->eafe != f->eafe))
-            return refuse(owner, NIDUS_EINVAL, "first-stage table at 0x%llx is in use with other levels or EAFE", (ull)f->pgtbl);
+    /* Same FSPTPTR and SSPTPTR => same FSPM and EAFE, 6.2.3.1: it holds for those that there are, so the first one speaks for all. */
+    const struct first_stage *other = f->parent->children;
+    while (other && other->pgtbl != f->pgtbl)
+        other = other->next;
+    if (other && (other->levels != f->levels || other->eafe != f->eafe))
+        return refuse(owner, NIDUS_EINVAL, "first-stage table at 0x%llx is in use with other levels or EAFE", (ull)f->pgtbl);
     return 0;
 }
 
@@ -190,8 +192,7 @@ int engine_first_stage_init(struct first_stage *f, const struct device *dev)
     int error = first_stage_check(dev->unit, f);
     if (error)
         return error;
-    f->users = 0;
-    f->bindings = NULL;
+    f->unit = dev->unit;
     f->next = f->parent->children;
     f->parent->children = f;
     f->parent->users++;

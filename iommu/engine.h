@@ -21,7 +21,6 @@
 struct guest;
 struct unit;                    /* one remapping unit (DRHD); lives for ever */
 struct first_stage;
-struct domain_id;
 struct pasid_directory_entry;
 
 /* A table in use under a DID and a PASID, by one device or several (binding.h).  In the list of the first stage, or of the domain; lives
@@ -32,6 +31,17 @@ struct binding {
     struct first_stage *first;  /* NULL: the second stage alone */
     uint32_t pasid;
     unsigned devices;
+};
+
+/* A domain id of a unit, in use for one second stage.  In the domain's list; lives while bindings is not 0. */
+struct domain_id {
+    struct domain_id *next;     /* of the domain; those of a unit stand together */
+    struct domain_id *next_of_unit;
+    struct domain *domain;
+    struct unit *unit;
+    uint16_t did;
+    uint8_t snoop;              /* SNOOP_* of its entries */
+    unsigned bindings;
 };
 
 /*
@@ -46,7 +56,8 @@ struct domain {
     const struct device *rmrr_of; /* holds this device's RMRRs, for it alone; or NULL */
     unsigned users;             /* attachments to it alone, and first stages over it */
     struct first_stage *children;
-    struct domain_id *ids;      /* in use for it; */
+    struct domain_id *ids;      /* in use for it: … */
+    struct domain_id own_id;    /* … most have one at most */
     struct binding *bindings;   /* of entries that lead to it alone: … */
     struct binding own_binding; /* … most tables have one at most */
     struct guest *owner;
@@ -55,6 +66,7 @@ struct domain {
 /* A guest's first-stage table over a nest parent. */
 struct first_stage {
     struct domain *parent;
+    const struct unit *unit;    /* that it was made for, and can walk it */
     struct first_stage *next;   /* sibling */
     uint64_t pgtbl;             /* GPA, 4 KiB aligned */
     unsigned levels;            /* 4 or 5 */
@@ -90,6 +102,7 @@ struct device {
     bool rmrr;                  /* it has at least one */
     struct device_tlb tlb;
     uint8_t properties;         /* what firmware says of it: DMAR_NO_NESTED … */
+    uint8_t snoop;              /* SNOOP_*: what its requests do with caches, as its unit can and firmware allows (SIDP) */
     uint64_t faults;
 };
 

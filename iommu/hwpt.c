@@ -19,9 +19,10 @@ static void put_faults(struct object *hwpt)
 static int hwpt_made(struct call *call, struct object *hwpt)
 {
     struct nidus_hwpt_alloc *alloc = &call->hwpt_alloc;
-    struct object *queue = object_get(call->context, alloc->fault_id, OBJECT_FAULT_QUEUE);
 
     if ((alloc->flags & NIDUS_HWPT_FAULT_ID_VALID) != 0) {
+        struct object *queue = object_get(call->context, alloc->fault_id, OBJECT_FAULT_QUEUE);
+
         if (queue == NULL) {
             object_destroy(call->context, hwpt);
             return -NIDUS_ENOENT;
@@ -129,15 +130,13 @@ static int nested_create(struct iommu_context *c, struct paging *parent, struct 
     if (n == NULL)
         return -NIDUS_ENOMEM;
     n->over = over;
-    n->first = (struct first_stage){
-        .parent = &parent->domain,
-        .pgtbl = s1->pgtbl_addr,
-        .levels = s1->addr_width == 57 ? 5 : 4,
-        .sre = (s1->flags & NIDUS_VTD_S1_SRE) != 0,
-        .eafe = (s1->flags & NIDUS_VTD_S1_EAFE) != 0,
-        /* Write protection is about supervisor requests: without SRE Linux leaves it out, too. */
-        .wpe = (s1->flags & NIDUS_VTD_S1_WPE) != 0 && (s1->flags & NIDUS_VTD_S1_SRE) != 0,
-    };
+    n->first.parent = &parent->domain;
+    n->first.pgtbl = s1->pgtbl_addr;
+    n->first.levels = s1->addr_width == 57 ? 5 : 4;
+    n->first.sre = (s1->flags & NIDUS_VTD_S1_SRE) != 0;
+    n->first.eafe = (s1->flags & NIDUS_VTD_S1_EAFE) != 0;
+    /* Write protection is about supervisor requests: without SRE Linux leaves it out, too. */
+    n->first.wpe = (s1->flags & NIDUS_VTD_S1_WPE) != 0 && n->first.sre;
     error = object_add(c, &n->object, OBJECT_NESTED);
     if (error == 0) {
         error = engine_first_stage_init(&n->first, device);
@@ -193,7 +192,7 @@ int call_hwpt_alloc(struct call *call)
     struct assigned *device;
     struct object *pt;
 
-    if (alloc->reserved != 0 || alloc->reserved2 != 0)
+    if ((alloc->reserved | alloc->reserved2) != 0)
         return -NIDUS_EOPNOTSUPP;
     if ((alloc->data_type == NIDUS_HWPT_DATA_NONE) != (alloc->data_len == 0))
         return -NIDUS_EINVAL;

@@ -112,6 +112,7 @@ struct assigned {
     struct object object;       /* users is 1: the guest cannot destroy it */
     struct device device;       /* it knows which HWPTs it is attached to: each attachment is a user */
     struct vdevice *vdevice;    /* NULL: it has none */
+    unsigned pasids;            /* attached */
     unsigned queued;            /* attachments to HWPTs with a fault queue: while there is one, page requests are on */
     uint32_t leaving;           /* the PASID that is about to be detached: its page requests are taken no more; NOT_LEAVING */
     uint32_t used, groups, given; /* page requests: a bit each; those that stand for a group; for one that the guest has to answer */

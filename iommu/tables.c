@@ -37,34 +37,22 @@ static void written(const struct unit *u, const volatile void *entry, size_t siz
         platform_write_back(entry, size);
 }
 
-struct pasid_value pasid_value(const struct stage2 *table, const struct first_stage *f, uint16_t did, uint8_t snoop)
+void pasid_set_second(const struct unit *u, struct pasid_entry *e, const struct binding *b)
 {
-    struct pasid_value value = { .word = {
-        [0] = ENTRY_P | place(PASID0_AW, table->levels - 2) | place(PASID0_PGTT, f ? PGTT_NESTED : PGTT_SECOND) |
-              (table->dirty ? PASID0_SSADE : 0) | (platform_phys(table->root) & PASID0_SSPTPTR),
-        [1] = place(PASID1_DID, did) | (snoop & SNOOP_WALKS ? PASID1_PWSNP : 0) | (snoop & SNOOP_PAGES ? PASID1_PGSNP : 0),
-    } };
-    if (f)
-        value.word[2] = place(PASID2_FSPM, f->levels - 4) | (f->sre ? PASID2_SRE : 0) | (f->wpe ? PASID2_WPE : 0) |
-                        (f->eafe ? PASID2_EAFE : 0) | (f->pgtbl & PASID2_FSPTPTR);
-    return value;
-}
-
-void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
-{
-    pasid_replace_first(u, e, value);
-    pasid_replace_second(u, e, value); /* P, PGTT, SSPTPTR and DID: one store */
-}
-
-void pasid_replace_second(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
-{
-    hw_store_pair(&e->word[0], value->word[0], value->word[1]);
+    const struct stage2 *table = &b->id->domain->table;
+    hw_store_pair(&e->word[0],
+                  ENTRY_P | place(PASID0_AW, table->levels - 2) | place(PASID0_PGTT, b->first ? PGTT_NESTED : PGTT_SECOND) |
+                      (table->dirty ? PASID0_SSADE : 0) | (platform_phys(table->root) & PASID0_SSPTPTR),
+                  place(PASID1_DID, b->id->did) | (b->id->snoop & SNOOP_WALKS ? PASID1_PWSNP : 0) |
+                      (b->id->snoop & SNOOP_PAGES ? PASID1_PGSNP : 0));
     written(u, e, sizeof *e);
 }
 
-void pasid_replace_first(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value)
+void pasid_set_first(const struct unit *u, struct pasid_entry *e, const struct first_stage *f)
 {
-    hw_store_pair(&e->word[2], value->word[2], value->word[3]);
+    hw_store_pair(&e->word[2],
+                  !f ? 0 : place(PASID2_FSPM, f->levels - 4) | (f->sre ? PASID2_SRE : 0) | (f->wpe ? PASID2_WPE : 0) |
+                               (f->eafe ? PASID2_EAFE : 0) | (f->pgtbl & PASID2_FSPTPTR), 0);
     written(u, e, sizeof *e);
 }
 

@@ -87,20 +87,10 @@ struct pasid_table *pasid_table_ready(struct device *dev, uint32_t pasid);
 /* Gives directory and tables back, which no unit uses any more. */
 void pasid_tables_free(struct device *dev);
 
-/* What a PASID entry is to hold, in its first half: what is behind that stays 0. */
-struct pasid_value {
-    uint64_t word[4];
-};
-
-/* A present entry, built from zero: the second stage `table`, which the unit can walk, and over it f, if it is not NULL.  snoop: SNOOP_*. */
-struct pasid_value pasid_value(const struct stage2 *table, const struct first_stage *f, uint16_t did, uint8_t snoop);
-
-/* Writes value over an entry that is absent and zero; its P bit becomes visible last. */
-void pasid_install(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
-/* One half of what an entry says, indivisibly, while it is present (6.2.3.1): P, PGTT, SSPTPTR, AW, DID and what goes with them; or the
- * fields of the first stage. */
-void pasid_replace_second(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
-void pasid_replace_first(const struct unit *u, struct pasid_entry *e, const struct pasid_value *value);
+/* One half of what an entry says of b, built from zero and stored indivisibly (6.2.3.1): P, PGTT, SSPTPTR, AW, DID and what goes with them; … */
+void pasid_set_second(const struct unit *u, struct pasid_entry *e, const struct binding *b);
+/* … or the fields of its first stage; f NULL: there is none.  What is behind both halves stays 0. */
+void pasid_set_first(const struct unit *u, struct pasid_entry *e, const struct first_stage *f);
 /* Clears P alone: the unit may still use the rest until the invalidations that follow are done. */
 void pasid_make_absent(const struct unit *u, struct pasid_entry *e);
 /* Zeroes an absent entry, after the invalidations. */

@@ -52,29 +52,37 @@ void unit_dead(struct unit *u, enum unit_failure how, const char *what)
 #define DID_WORD_BIT BITS(5, 0)
 #define DID_WORD     BITS(15, 6)
 
-unsigned unit_dids(const struct unit *u)
+static uint64_t *did_word(const struct unit *u, uint64_t did) { return &u->dids[field(did, DID_WORD)]; }
+
+static bool dids_alloc(struct unit *u)
 {
     uint64_t count = BIT(4 + 2 * field(u->cap, CAP_ND));
-    return (unsigned)(count < DIDS_MAX ? count : DIDS_MAX) - 1; /* 0 tags absent entries where CAP.CM=1 */
+    u->did_last = (unsigned)(count < DIDS_MAX ? count : DIDS_MAX) - 1;
+    u->dids = platform_pages_alloc(NULL, 0);
+    if (!u->dids)
+        return false;
+    *did_word(u, 0) = BIT(0); /* tags absent entries where CAP.CM=1 */
+    for (uint64_t did = count; field(did, DID_WORD_BIT); did++) /* the rest of the last word */
+        *did_word(u, did) |= BIT(field(did, DID_WORD_BIT));
+    return true;
 }
 
 int unit_did_alloc(struct unit *u)
 {
-    for (uint64_t did = 1; did <= unit_dids(u); did++) {
-        uint64_t *word = &u->dids[field(did, DID_WORD)], bit = BIT(field(did, DID_WORD_BIT));
-        if (!(*word & bit)) {
-            *word |= bit;
-            return (int)did;
+    for (uint64_t *word = u->dids; word <= did_word(u, u->did_last); word++)
+        if (*word != UINT64_MAX) {
+            unsigned bit = (unsigned)__builtin_ctzll(~*word);
+            *word |= BIT(bit);
+            return (int)(place(DID_WORD, (uint64_t)(word - u->dids)) | bit);
         }
-    }
     if (fault_may_print(u)) /* a guest may ask for one again and again */
-        unit_log(u, "all %u domain ids are in use", unit_dids(u));
+        unit_log(u, "all %u domain ids are in use", u->did_last);
     return -NIDUS_ENOSPC;
 }
 
 void unit_did_free(struct unit *u, uint16_t did)
 {
-    u->dids[field(did, DID_WORD)] &= ~BIT(field(did, DID_WORD_BIT));
+    *did_word(u, did) &= ~BIT(field(did, DID_WORD_BIT));
 }
 
 struct device *unit_device(const struct unit *u, uint16_t source_id)
@@ -141,8 +149,7 @@ static bool check_capabilities(struct unit *u, bool interrupt_remapping)
 static bool allocate(struct unit *u)
 {
     u->root = platform_pages_alloc(NULL, 0);
-    u->dids = platform_pages_alloc(NULL, 0);
-    return (u->root && u->dids && qi_alloc(u) && prq_alloc(u) && remap_alloc(u)) || lacks(u, "no memory for its tables");
+    return (u->root && dids_alloc(u) && qi_alloc(u) && prq_alloc(u) && remap_alloc(u)) || lacks(u, "no memory for its tables");
 }
 
 /* Those that firmware left are nobody's. */

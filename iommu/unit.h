@@ -36,7 +36,8 @@ struct unit {
     struct prq prq;
     struct root_entry *root;
     struct hw_word *irtes;      /* the interrupt remapping table */
-    uint64_t *dids;             /* a bit for each domain id in use … */
+    unsigned did_last;          /* domain ids to use are 1 to this */
+    uint64_t *dids;             /* a bit for each in use … */
     struct domain_id *ids;      /* … and for what */
     struct device *devices;     /* assigned ones */
     bool device_tlbs;           /* the TLB of one of them was on */
@@ -72,8 +73,6 @@ enum unit_failure { UNIT_SILENT, UNIT_GONE, UNIT_REFUSES };
 /* Fences the unit off: Bus Master of all its devices off, no command ever again.  Says so, once. */
 void unit_dead(struct unit *u, enum unit_failure how, const char *what);
 
-/* How many domain ids there are to use. */
-unsigned unit_dids(const struct unit *u);
 /* A domain id that nothing uses, or -ENOSPC. */
 int unit_did_alloc(struct unit *u);
 /* The caches hold nothing of it any more. */

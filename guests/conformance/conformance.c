@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define HIGHEST_ID   512u
-#define PASID_TRIED  8u         /* items attach PASIDs below it */
+#define PASID_TRIED  256u       /* items attach PASIDs below it */
 #define KEPT_TABLES  16u
 
 static char failure[240];

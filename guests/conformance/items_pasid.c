@@ -214,13 +214,17 @@ static unsigned fail_each(uint32_t hwpt, const struct pasids *p)
     return failed;
 }
 
-/* In the model an allocation fails; in QEMU there is no memory left.  The new first stage is over another parent: it needs a domain id. */
+/* In the model an allocation fails; in QEMU there is no memory left.  The new first stage is in use with other PASIDs, one of each table, so
+ * that yet another takes memory for a record, and for nothing else. */
 static void no_memory(void)
 {
     struct pasids p = pasids_new(true);
     uint8_t *page = marked_pages(1);
-    uint32_t other = nested_for_pasids(parent_new(NIDUS_HWPT_ALLOC_PASID), page);
+    uint32_t other = nested_for_pasids(parent_new(NIDUS_HWPT_ALLOC_PASID), page), pasid;
+    int error = 0;
 
+    for (pasid = 64; pasid < 256; pasid += 64)
+        ok(iommufd_attach_pasid(ID(DMA), pasid, other));
     ok(iommufd_attach_pasid(ID(DMA), PASID, p.nested[0]));
     if (rig_inside) {
         holds(fail_each(other, &p) != 0);
@@ -228,6 +232,9 @@ static void no_memory(void)
         return;
     }
     starve();
+    for (pasid = PASID + 1; error == 0; pasid++)    /* records that there is room for */
+        error = iommufd_attach_pasid(ID(DMA), pasid, other);
+    is(NIDUS_ENOMEM, error);
     is(NIDUS_ENOMEM, iommufd_attach_pasid(ID(DMA), PASID, other));
     holds(reads(DMA, PASID, IOVA, p.page[0]));
 }

@@ -535,7 +535,8 @@ static void test_refused_replace(void **state)
     memcpy(before, pasid_entry_of(DEVICE), sizeof before);
     fake_forget();
     make_first(0x123000);
-    first.pgtbl = 1ULL << 48;
+    first.unit = NULL; /* made for another one, … */
+    first.pgtbl = 1ULL << 48; /* … which has wider addresses */
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EINVAL);
     first.pgtbl = 0x123000;
     domain.table.levels = 3; /* the unit has 4 and 5 */
@@ -544,8 +545,10 @@ static void test_refused_replace(void **state)
     domain.owner = host_guest("thief", 0);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     domain.owner = guest;
+    domain.own_id.bindings = 1; /* in use on another unit */
     host_fail_allocation(1);
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_ENOMEM);
+    domain.own_id.bindings = 0;
     assert_memory_equal(pasid_entry_of(DEVICE), before, sizeof before);
     assert_int_equal(fake.dones, 0);
     assert_ptr_equal(attached_to(&dev), &other);

@@ -278,6 +278,7 @@ static void test_unit_that_can_do_less(void **state)
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), -NIDUS_EINVAL);
     assert_true(host_log_has("unit 0 lacks large pages that the second stage may have"));
     units->cap |= CAP_SSLPS_1G;
+    first.unit = NULL; /* that other one */
     units->nested = false;
     assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, NULL, &first), -NIDUS_EOPNOTSUPP);
     assert_true(host_log_has("unit 0 has no nested translation"));
