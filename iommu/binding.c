@@ -125,6 +125,7 @@ static struct binding *add(struct domain_id *id, uint32_t pasid, struct first_st
     while (*link && (*link)->id->unit != id->unit)
         link = &(*link)->next;
     *b = (struct binding){ .next = *link, .id = id, .first = f, .pasid = pasid };
+    b->descriptor = qi_first_stage_block(id->did, pasid, 0).word[0];
     *link = b;
     id->bindings++;
     return b;

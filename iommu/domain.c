@@ -212,14 +212,19 @@ void engine_first_stage_fini(struct first_stage *f)
 
 _Static_assert(ENGINE_EVERYTHING > QI_ROOM, "no submission holds so many");
 
-/* What does not fit into what is left of the unit's submission goes as everything. */
-static void add_iotlb(const struct binding *b, const struct engine_blocks *blocks)
+__attribute__((noinline))
+static void add_everything(struct unit *u, const struct binding *b)
 {
-    struct unit *u = b->id->unit;
-    if (blocks->count <= qi_room(&u->qi))
-        qi_add_blocks(u, b->id->did, b->pasid, blocks->block, (unsigned)blocks->count);
+    qi_add(u, qi_first_stage_all(b->id->did, b->pasid));
+}
+
+/* What does not fit into what is left of the unit's submission goes as everything. */
+static inline void add_iotlb(struct unit *u, const struct binding *b, const struct engine_blocks *blocks)
+{
+    if (blocks->count + u->qi.added <= QI_ROOM)
+        qi_add_blocks(u, b->descriptor, blocks->block, (unsigned)blocks->count);
     else
-        qi_add(u, qi_first_stage_all(b->id->did, b->pasid));
+        add_everything(u, b);
 }
 
 static void add_device(const struct device *dev, uint32_t pasid, const struct engine_blocks *blocks)
@@ -245,16 +250,15 @@ static void add_devices(const struct binding *b, const struct binding *end, cons
 int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks)
 {
     int error = 0;
-    for (const struct binding *b = f->bindings, *first = b; b; first = b) {
+    for (const struct binding *b = f->bindings, *end = b; b; b = end) {
         struct unit *u = b->id->unit;
         platform_lock(&u->lock);
         do
-            add_iotlb(b, blocks);
-        while ((b = b->next) && b->id->unit == u);
+            add_iotlb(u, end, blocks);
+        while ((end = end->next) && end->id->unit == u);
         if (u->device_tlbs)
-            add_devices(first, b, blocks);
-        if (qi_finish(u))
-            error = -NIDUS_EIO;
+            add_devices(b, end, blocks);
+        error |= qi_finish(u);  /* -EIO or 0 */
         platform_unlock(&u->lock);
     }
     return error;

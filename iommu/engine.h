@@ -31,6 +31,7 @@ struct binding {
     struct first_stage *first;  /* NULL: the second stage alone */
     uint32_t pasid;
     unsigned devices;
+    uint64_t descriptor;        /* word 0 of what invalidates blocks of it (qi_first_stage_block) */
 };
 
 /* A domain id of a unit, in use for one second stage.  In the domain's list; lives while bindings is not 0. */
@@ -197,7 +198,7 @@ struct engine_blocks {
     uint64_t block[ENGINE_EVERYTHING];
 };
 
-/* Invalidates them on every unit where f is attached.  Returns when it has happened. */
+/* Invalidates them, one at least, on every unit where f is attached.  Returns when it has happened. */
 int engine_invalidate(struct first_stage *f, const struct engine_blocks *blocks);
 
 /* The object layer implements this: a fault of an assigned device.  Bounded, must not block; the unit's lock is held. */

@@ -211,119 +211,202 @@ int call_hwpt_alloc(struct call *call)
 
 /* Invalidation --------------------------------------------------------------------------------------- */
 
-/* Reads count entries at gpa, or those before the first one that is not in RAM; how many. */
-static unsigned read_entries(struct iommu_context *c, uint64_t gpa, unsigned count)
+_Static_assert(sizeof(struct nidus_hwpt_vtd_s1_invalidate) == ENTRY_WORDS * sizeof(uint64_t) &&
+               offsetof(struct nidus_hwpt_vtd_s1_invalidate, addr) == ENTRY_ADDR * sizeof(uint64_t) &&
+               offsetof(struct nidus_hwpt_vtd_s1_invalidate, npages) == ENTRY_PAGES * sizeof(uint64_t) &&
+               offsetof(struct nidus_hwpt_vtd_s1_invalidate, flags) == ENTRY_FLAGS * sizeof(uint64_t), "its words");
+
+/* Copies the entries at gpa, or those before the first one that is not in RAM, and tells how many. */
+__attribute__((noinline))
+static unsigned copy_entries(struct iommu_context *c, uint64_t gpa, unsigned count)
 {
-    struct nidus_hwpt_vtd_s1_invalidate *entry = c->step->entry;
+    uint64_t (*entry)[ENTRY_WORDS] = c->step->entry;
     unsigned i = 0;
 
-    if (platform_guest_read(c->guest, gpa, entry, count * sizeof(*entry)) == 0)
-        return count;
-    while (i < count && platform_guest_read(c->guest, gpa + i * sizeof(*entry), &entry[i], sizeof(*entry)) == 0)
+    while (i < count && platform_guest_read(c->guest, gpa + i * sizeof(*entry), entry[i], sizeof(*entry)) == 0)
         i++;
     return i;
 }
 
-/* Adds pages [page, end) as the fewest blocks: the next one is as large as its address is aligned to and as what is left has
- * room for.  A first stage's descriptor takes any AM: CAP.MAMV limits a second stage's. */
-static inline void add_blocks(struct engine_blocks *blocks, uint64_t page, uint64_t end, uint64_t leaf)
+/* Most are read where the guest has them.  It may change them meanwhile: each word is to be read once.  NULL: they are to be copied. */
+static inline const uint64_t *entries_in_place(const struct iommu_context *c, uint64_t gpa, unsigned count)
 {
-    uint64_t left = end - page, count = left > WIDE_PAGES ? ENGINE_EVERYTHING : blocks->count;
+    return gpa % sizeof(uint64_t) == 0 ? platform_guest_piece(c->guest, gpa, count * ENTRY_WORDS * sizeof(uint64_t)) : NULL;
+}
 
-    for (; left != 0 && count < ENGINE_EVERYTHING; count++) {
+/* What an entry says, which is read once. */
+struct range {
+    uint64_t page, end;         /* 0, UINT64_MAX: everything */
+    uint64_t flags;
+};
+
+static inline struct range entry_range(const uint64_t *entry)
+{
+    uint64_t addr = platform_load64(&entry[ENTRY_ADDR]);
+    /* An address that is not on a page becomes one beyond all pages. */
+    uint64_t page = addr >> PAGE_SHIFT | addr << (64 - PAGE_SHIFT);
+
+    return (struct range){ page, page + platform_load64(&entry[ENTRY_PAGES]), platform_load64(&entry[ENTRY_FLAGS]) };
+}
+
+/* 0: it is good. */
+static inline int range_error(const struct range *r)
+{
+    if ((r->flags & ~(uint64_t)NIDUS_VTD_INV_LEAF) != 0)
+        return -NIDUS_EOPNOTSUPP;
+    if (r->page < r->end && r->end <= ADDRESS_PAGES)
+        return 0;
+    return r->page == 0 && r->end == UINT64_MAX ? 0 : -NIDUS_EINVAL;
+}
+
+static inline uint64_t block(uint64_t page, uint64_t flags, unsigned am)
+{
+    return place(BLOCK_ADDR, page) | place(BLOCK_IH, flags) | am;
+}
+
+/* Adds a range that is not empty to count blocks, as the fewest that make it up: the next one is as large as its address is aligned to and as
+ * what is left has room for.  A first stage's descriptor takes any AM: CAP.MAMV limits a second stage's.  Returns how many there are then. */
+static inline uint64_t add_blocks(struct engine_blocks *blocks, uint64_t count, const struct range *r)
+{
+    uint64_t page = r->page, left = r->end - page;
+
+    if (left > WIDE_PAGES || count == ENGINE_EVERYTHING)
+        return ENGINE_EVERYTHING;
+    do {
         unsigned am = left == 1 ? 0 : (unsigned)__builtin_ctzll(page | BIT(63 - (unsigned)__builtin_clzll(left)));
 
-        blocks->block[count] = place(BLOCK_ADDR, page) | place(BLOCK_IH, leaf) | am;
+        blocks->block[count++] = block(page, r->flags, am);
         page += BIT(am);
         left -= BIT(am);
-    }
-    blocks->count = count;
+    } while (left != 0 && count != ENGINE_EVERYTHING);
+    return count;
 }
 
 /*
- * Makes blocks of the step's first *count entries.  Those that go on where another ends go with it: guests give up memory page by page, in
+ * Makes blocks of the first *count entries.  Those that go on where another ends go with it: guests give up memory page by page, in
  * order.  The first bad one ends that with its error; *count: those before it.
  */
-static int make_blocks(struct invalidate_step *step, unsigned *count)
+static inline int make_blocks(struct engine_blocks *blocks, const uint64_t *entry, unsigned *count)
 {
-    uint64_t first = 0, last = 0, flags = 0; /* pages [first, last) of those that go together */
-    const struct nidus_hwpt_vtd_s1_invalidate *e = step->entry, *stop = e + *count;
-    struct engine_blocks *blocks = &step->blocks;
+    const uint64_t *e = entry, *stop = entry + *count * ENTRY_WORDS;
+    struct range together = { 0 };
+    uint64_t made = 0;
     int error = 0;
 
-    blocks->count = 0;
-    for (; e != stop; e++) {
-        /* An address that is not on a page becomes one beyond all pages. */
-        uint64_t page = e->addr >> PAGE_SHIFT | e->addr << (64 - PAGE_SHIFT), end = page + e->npages;
-        uint64_t its_flags = e->flags | (uint64_t)e->reserved << 32;
+    for (; e != stop; e += ENTRY_WORDS) {
+        struct range r = entry_range(e);
 
-        if (page != last || its_flags != flags) {
-            add_blocks(blocks, first, last, flags);
-            first = last = page;
-            flags = its_flags;
-            if ((flags & ~(uint64_t)NIDUS_VTD_INV_LEAF) != 0) {
-                error = -NIDUS_EOPNOTSUPP;
-                break;
-            }
+        if (r.page != together.end || r.flags != together.flags) {
+            if (together.page != together.end)
+                made = add_blocks(blocks, made, &together);
+            together = (struct range){ r.page, r.page, r.flags };
         }
-        if (page < end && end <= ADDRESS_PAGES) {
-            last = end;
-        } else if (last == 0 && e->npages == UINT64_MAX) {
-            blocks->count = ENGINE_EVERYTHING;
-        } else {
-            error = -NIDUS_EINVAL;
+        error = range_error(&r);
+        if (error != 0)
             break;
-        }
+        together.end = r.end;
     }
-    add_blocks(blocks, first, last, flags);
-    *count = (unsigned)(e - step->entry);
+    if (together.page != together.end)
+        made = add_blocks(blocks, made, &together);
+    blocks->count = made;
+    if (error != 0)
+        *count = (unsigned)(e - entry) / ENTRY_WORDS;
     return error;
 }
 
-/* entry_num: entries that are good and whose invalidation has happened. */
-static inline int invalidate(struct call *call)
+/* Is the call right as a whole?  Then *first is what it is about. */
+static inline int check_invalidate(struct call *call, struct first_stage **first)
 {
-    struct nidus_hwpt_invalidate *inv = &call->invalidate;
-    struct iommu_context *c = call->context;
-    uint32_t left = call->entries - inv->entry_num;
-    unsigned wanted = left < STEP_ENTRIES ? left : STEP_ENTRIES;
-    unsigned count = read_entries(c, inv->data_uptr + inv->entry_num * sizeof(c->step->entry[0]), wanted);
-    int bad = make_blocks(c->step, &count);
-    int error = count != 0 ? engine_invalidate(call->first, &c->step->blocks) : 0;
-
-    if (error != 0)
-        return error;
-    inv->entry_num += count;
-    if (bad == 0 && count != wanted)
-        return -NIDUS_EFAULT;
-    return bad == 0 && inv->entry_num < call->entries ? CALL_MORE : bad;
-}
-
-int call_hwpt_invalidate(struct call *call)
-{
-    struct nidus_hwpt_invalidate *inv = &call->invalidate;
-    uint32_t entries = inv->entry_num;
+    const struct nidus_hwpt_invalidate *inv = &call->invalidate;
     struct object *object;
 
-    call->entries = entries;
-    inv->entry_num = 0;
-    call->answer = true; /* entry_num goes back on every path */
     if (inv->reserved != 0)
         return -NIDUS_EOPNOTSUPP;
-    if (entries != 0 && (inv->data_uptr == 0 || inv->entry_len == 0))
+    if (inv->entry_num != 0 && (inv->data_uptr == 0 || inv->entry_len == 0))
         return -NIDUS_EINVAL;
-    if (inv->entry_len > PAGE_SIZE || entries > NIDUS_HWPT_INVALIDATE_MAX_ENTRIES)
+    if (inv->entry_len > PAGE_SIZE || inv->entry_num > NIDUS_HWPT_INVALIDATE_MAX_ENTRIES)
         return -NIDUS_EINVAL;
     object = object_find(call->context, inv->hwpt_id);
     if (object == NULL)
         return -NIDUS_ENOENT;
-    if (object->type == OBJECT_VIOMMU) /* as in Linux where a driver's has no caches of its own */
-        return -NIDUS_EOPNOTSUPP;
-    if (object->type != OBJECT_NESTED || inv->data_type != NIDUS_HWPT_INVALIDATE_DATA_VTD_S1)
+    if (object->type != OBJECT_NESTED)  /* a vIOMMU: as in Linux where a driver's has no caches of its own */
+        return object->type == OBJECT_VIOMMU ? -NIDUS_EOPNOTSUPP : -NIDUS_EINVAL;
+    if (inv->data_type != NIDUS_HWPT_INVALIDATE_DATA_VTD_S1)
         return -NIDUS_EINVAL;
-    if (entries != 0 && inv->entry_len != sizeof(struct nidus_hwpt_vtd_s1_invalidate))
+    if (inv->entry_num != 0 && inv->entry_len != sizeof(struct nidus_hwpt_vtd_s1_invalidate))
         return -NIDUS_EINVAL;
-    call->first = &((struct nested *)object)->first;
+    *first = &((struct nested *)object)->first;
+    return 0;
+}
+
+/* A step.  entry_num: entries that are good and whose invalidation has happened. */
+static int invalidate(struct call *call)
+{
+    struct nidus_hwpt_invalidate *inv = &call->invalidate;
+    struct iommu_context *c = call->context;
+    struct engine_blocks *blocks = &c->step->blocks;
+    uint64_t gpa = inv->data_uptr + inv->entry_num * sizeof(c->step->entry[0]);
+    uint32_t left = call->entries - inv->entry_num;
+    unsigned wanted = left < STEP_ENTRIES ? left : STEP_ENTRIES, count = wanted;
+    const uint64_t *entry = entries_in_place(c, gpa, count);
+    int error = 0, bad;
+
+    if (entry == NULL) {
+        count = copy_entries(c, gpa, count);
+        entry = c->step->entry[0];
+    }
+    bad = make_blocks(blocks, entry, &count);
+    if (count != 0)
+        error = engine_invalidate(call->first, blocks);
+    if (error != 0)
+        return error;
+    inv->entry_num += count;
+    if (count != wanted)
+        return bad != 0 ? bad : -NIDUS_EFAULT;
+    return inv->entry_num < call->entries ? CALL_MORE : 0;
+}
+
+__attribute__((noinline))
+static int invalidate_all(struct call *call, struct first_stage *first)
+{
+    call->entries = call->invalidate.entry_num;
+    call->invalidate.entry_num = 0;
+    call->answer = true;        /* entry_num goes back, on every path */
+    call->first = first;
     call->resume = invalidate;
     return invalidate(call);
+}
+
+/* The most frequent call: of one entry, in place, of one page, good.  Then blocks are that. */
+static inline bool is_one_page(const struct call *call, struct engine_blocks *blocks)
+{
+    const uint64_t *entry = call->invalidate.entry_num == 1 ? entries_in_place(call->context, call->invalidate.data_uptr, 1) : NULL;
+    struct range r;
+
+    if (entry == NULL)
+        return false;
+    r = entry_range(entry);
+    if (r.end - r.page != 1 || range_error(&r) != 0)
+        return false;
+    blocks->block[0] = block(r.page, r.flags, 0);
+    blocks->count = 1;
+    return true;
+}
+
+int call_hwpt_invalidate(struct call *call)
+{
+    struct engine_blocks *blocks = &call->context->step->blocks;
+    struct first_stage *first;
+    int error = check_invalidate(call, &first);
+
+    if (error == 0) {
+        if (!is_one_page(call, blocks))
+            return invalidate_all(call, first);
+        error = engine_invalidate(first, blocks);
+        if (error == 0)
+            return 0;           /* entry_num is what the guest has there */
+    }
+    call->invalidate.entry_num = 0;
+    call->answer = true;
+    return error;
 }

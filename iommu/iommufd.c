@@ -153,57 +153,75 @@ static const struct call_row *find_row(uint64_t nr)
 /* VFIO reads the part that it knows and ignores what follows, whatever argsz says. */
 static int vfio_envelope_read(struct call *call)
 {
+    call->size = call->known;
     if (call->gpa == 0 || platform_guest_read(call->context->guest, call->gpa, &call->attach, call->known) != 0)
         return -NIDUS_EFAULT;
     return call->attach.argsz < call->known ? -NIDUS_EINVAL : 0;
 }
 
-static int64_t finish(struct call *call, int error)
+/* With any payload. */
+__attribute__((noinline))
+static int begin_any(struct call *call, const struct call_row *row)
 {
-    int answered = 0;
+    int error;
 
-    call->resume = NULL;
-    if (call->answer)
-        answered = envelope_write(call->context->guest, call->gpa, &call->attach, call->known, call->size);
+    call->piece = NULL;
+    error = row->vfio ? vfio_envelope_read(call)
+                      : envelope_read(call->context->guest, call->gpa, &call->attach, row->min_size, row->known_size, &call->size);
+    return error == 0 ? row->handler(call) : error;
+}
+
+/* Most payloads are in one piece and as large as nidus knows them: then that is all that the envelopes ask for. */
+static inline int begin(struct call *call, uint64_t nr, uint64_t gpa, uint64_t device_id)
+{
+    const struct call_row *row = find_row(nr);
+
+    call->answer = false;
+    if (row == NULL)
+        return -NIDUS_ENOTTY;
+    /* Where Linux would not even have a file descriptor. */
+    if (row->vfio && object_get(call->context, device_id, OBJECT_DEVICE) == NULL)
+        return -NIDUS_ENOENT;
+    call->gpa = gpa;
+    call->device_id = device_id;
+    call->known = row->known_size;
+    call->piece = platform_guest_piece(call->context->guest, gpa, row->known_size);
+    if (call->piece == NULL)
+        return begin_any(call, row);
+    platform_copy(&call->attach, call->piece, row->known_size);
+    return call->attach.argsz == row->known_size ? row->handler(call) : begin_any(call, row);
+}
+
+__attribute__((noinline))
+static int answer_any(struct call *call, int error)
+{
+    int answered = envelope_write(call->context->guest, call->gpa, &call->attach, call->known, call->size);
+
     return answered != 0 ? answered : error;
 }
 
-/* A call, or what comes next of the one that is not finished. */
-static int64_t perform(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
+static inline int finish(struct call *call, int error)
 {
-    struct call *call = &context->call;
-    const struct call_row *row;
-    int error;
-
-    if (call->resume != NULL) {
-        error = call->resume(call);
-    } else {
-        row = find_row(nr);
-        if (row == NULL)
-            return -NIDUS_ENOTTY;
-        /* Where Linux would not even have a file descriptor. */
-        if (row->vfio && object_get(context, device_id, OBJECT_DEVICE) == NULL)
-            return -NIDUS_ENOENT;
-        call->gpa = gpa;
-        call->device_id = device_id;
-        call->known = call->size = row->known_size;
-        call->answer = false;
-        error = row->vfio ? vfio_envelope_read(call)
-                          : envelope_read(context->guest, gpa, &call->attach, row->min_size, row->known_size, &call->size);
-        if (error == 0)
-            error = row->handler(call);
-    }
-    return error == CALL_MORE ? IOMMU_AGAIN : finish(call, error);
+    call->resume = NULL;
+    if (!call->answer)
+        return error;
+    if (call->piece == NULL)
+        return answer_any(call, error);
+    platform_copy(call->piece, &call->attach, call->known);
+    return error;
 }
 
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
 {
-    int64_t result;
+    struct call *call = &context->call;
+    int error;
 
     platform_lock(&context->lock);
-    result = perform(context, nr, gpa, device_id);
-    platform_unlock(&context->lock);
-    return result;
+    error = call->resume == NULL ? begin(call, nr, gpa, device_id) : call->resume(call);
+    if (error != CALL_MORE)
+        error = finish(call, error);
+    platform_unlock(&call->context->lock);
+    return error == CALL_MORE ? IOMMU_AGAIN : error;
 }
 
 /* Contexts ------------------------------------------------------------------------------------------- */

@@ -156,8 +156,10 @@ struct veventq {
     struct fault_ring *ring;
 };
 
+/* An entry of HWPT_INVALIDATE in words. */
+enum { ENTRY_ADDR, ENTRY_PAGES, ENTRY_FLAGS, ENTRY_WORDS };
 struct invalidate_step {
-    struct nidus_hwpt_vtd_s1_invalidate entry[STEP_ENTRIES];
+    uint64_t entry[STEP_ENTRIES][ENTRY_WORDS];
     struct engine_blocks blocks;     /* what the entries come to */
 };
 
@@ -184,8 +186,9 @@ struct work {
 struct call {
     struct iommu_context *context;
     uint64_t gpa;               /* of the payload */
+    void *piece;                /* the payload in the guest's memory: in one piece, and as large as nidus knows it; else NULL */
     uint64_t device_id;         /* RSI */
-    uint32_t known, size;       /* of the payload: for nidus, for the guest */
+    uint32_t known, size;       /* of the payload: for nidus; without piece: for the guest */
     bool answer;                /* the payload goes back to the guest, set by the handler; even with an error */
     int (*resume)(struct call *call);
     struct work work;
@@ -217,6 +220,7 @@ struct call {
 };
 
 struct iommu_context {
+    struct call call;           /* the last one; with resume, it is not finished, and there is no other */
     struct lock lock;
     struct guest *guest;
     bool nested;
@@ -230,7 +234,6 @@ struct iommu_context {
     uint64_t due;               /* when page requests have to be looked at that the guest may have forgotten; UINT64_MAX: there are none */
     struct fault_ring *faults;
     struct invalidate_step *step;
-    struct call call;           /* the last one; with resume, it is not finished, and there is no other */
 };
 
 /* iommufd.c: objects and ids.  A new object has no id before object_add; its memory is the guest's. */

@@ -91,6 +91,12 @@ int platform_format(char *out, size_t size, const char *format, ...) __attribute
 /* The guest's memory.  A range that is not wholly RAM is -EFAULT and nothing is copied.  Any alignment. */
 int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size);
 int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size);
+/* Where [gpa, gpa + size) of its RAM lies, if that can be said at once: it is in one piece, that of the copy before, and not in the page at 0; NULL:
+ * the two above are the way.
+ * Good until the guest ends.  The guest and its devices may change what is there at any time: nothing is read from it twice. */
+void *platform_guest_piece(struct guest *guest, uint64_t gpa, size_t size);
+/* To or from such a piece.  size: a multiple of 4. */
+static inline void platform_copy(void *to, const void *from, size_t size);
 /* Where the page of its memory at gpa lies, and how many bytes from there on are contiguous both in GPA and in HPA.  gpa is 4 KiB
  * aligned.  Returns PLATFORM_OWN: its RAM, else a region that it shares with other guests; | PLATFORM_WRITE: it, and its devices, may write there.
  * -EFAULT: no memory. */

@@ -177,10 +177,11 @@ struct qi_descriptor qi_wait(uint64_t phys, uint32_t data)
 
 /* The queue ------------------------------------------------------------------------------------------ */
 
-#define SLOT_WORDS 4u           /* the upper two stay zero */
-#define RING_WORDS (QI_ENTRIES * SLOT_WORDS)
+#define SLOT_BYTES 32u          /* of which the upper 16 stay zero */
+#define RING_BYTES (QI_ENTRIES * SLOT_BYTES)
 #define RING_ORDER 3u
-_Static_assert(RING_WORDS * sizeof(struct hw_word) == PAGE_SIZE << RING_ORDER, "IQA.QS");
+_Static_assert(RING_BYTES == PAGE_SIZE << RING_ORDER, "IQA.QS");
+_Static_assert((IQ_256_OFFSET & -IQ_256_OFFSET) == SLOT_BYTES, "IQT and IQH hold offsets");
 
 #define STATUS_DONE    0u
 #define STATUS_REPLACED 1u
@@ -193,6 +194,7 @@ bool qi_alloc(struct unit *u)
         return false;
     u->qi.ring_phys = platform_phys(u->qi.ring);
     u->qi.status_phys = platform_phys(u->qi.status);
+    u->qi.wait = qi_wait(0, 0).word[0];
     return true;
 }
 
@@ -223,33 +225,48 @@ bool qi_start(struct unit *u)
     return unit_command(u, GCMD_QIE, true, "to turn the invalidation queue on");
 }
 
-static void put(struct hw_word *ring, unsigned slot, struct qi_descriptor d)
+/* Slots are named by their offset in the ring. */
+static struct hw_word *slot_at(const struct qi *q, uint32_t slot)
 {
-    struct hw_word *word = &ring[slot % QI_ENTRIES * SLOT_WORDS];
+    return (struct hw_word *)((uint8_t *)q->ring + slot);
+}
+
+static uint32_t slot_after(uint32_t slot)
+{
+    return (slot + SLOT_BYTES) % RING_BYTES;
+}
+
+/* The first of the request that has been submitted: its wait lies before the tail. */
+static uint32_t first_slot(const struct qi *q)
+{
+    return (q->tail - (q->added + 1) * SLOT_BYTES) % RING_BYTES;
+}
+
+static void put(const struct qi *q, uint32_t slot, struct qi_descriptor d)
+{
+    struct hw_word *word = slot_at(q, slot);
     hw_store(&word[0], d.word[0]);
     hw_store(&word[1], d.word[1]);
 }
 
-static struct qi_descriptor get(const struct hw_word *ring, unsigned slot)
+static struct qi_descriptor get(const struct qi *q, uint32_t slot)
 {
-    const struct hw_word *word = &ring[slot % QI_ENTRIES * SLOT_WORDS];
+    const struct hw_word *word = slot_at(q, slot);
     return (struct qi_descriptor){ .word = { hw_load(&word[0]), hw_load(&word[1]) } };
 }
 
 static void append(struct qi *q, struct qi_descriptor d)
 {
-    put(q->ring, q->tail, d);
-    q->tail = (q->tail + 1) % QI_ENTRIES;
+    put(q, q->tail, d);
+    q->tail = slot_after(q->tail);
 }
 
 /* Ends the request and has the unit perform it. */
 static inline void append_wait(struct unit *u)
 {
-    struct qi_descriptor wait = qi_wait(u->qi.status_phys + STATUS_DONE * sizeof(uint32_t), ++u->qi.sequence);
-    if (u->qi.drain && u->ecap & ECAP_PDS)
-        wait.word[0] |= QI_WAIT_PD;
-    append(&u->qi, wait);
-    unit_write64(u, REG_IQT, place(IQ_256_OFFSET, u->qi.tail));
+    struct qi *q = &u->qi;
+    append(q, (struct qi_descriptor){ .word = { q->wait | place(QI_WAIT_DATA, ++q->sequence), q->status_phys + STATUS_DONE * sizeof(uint32_t) } });
+    unit_write64(u, REG_IQT, q->tail);
 }
 
 static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
@@ -258,22 +275,22 @@ static const char *const iqe_reasons[16] = { /* IQERCD.IQEI, 11.4.9 */
     [8 ... 15] = "unknown reason",
 };
 
-static void put_nothing(const struct qi *q, unsigned slot)
+static void put_nothing(const struct qi *q, uint32_t slot)
 {
-    put(q->ring, slot, qi_wait(q->status_phys + STATUS_REPLACED * sizeof(uint32_t), 0));
+    put(q, slot, qi_wait(q->status_phys + STATUS_REPLACED * sizeof(uint32_t), 0));
 }
 
 /* The unit stands at a descriptor that it refuses: say which, and put one in its place that does nothing.  true: it is the wait at
  * the end of the request. */
 static bool replace_refused(struct unit *u, uint64_t iqercd, bool say)
 {
-    unsigned slot = (unsigned)field(unit_read64(u, REG_IQH), IQ_256_OFFSET) % QI_ENTRIES;
-    struct qi_descriptor d = get(u->qi.ring, slot);
+    uint32_t slot = (uint32_t)(unit_read64(u, REG_IQH) & IQ_256_OFFSET) % RING_BYTES;
+    struct qi_descriptor d = get(&u->qi, slot);
     if (say)
-        unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot, (ull)d.word[0], (ull)d.word[1],
+        unit_log(u, "refused invalidation descriptor %u (0x%llx 0x%llx): %s", slot / SLOT_BYTES, (ull)d.word[0], (ull)d.word[1],
                  iqe_reasons[field(iqercd, IQERCD_IQEI)]);
     put_nothing(&u->qi, slot);
-    return (slot + 1) % QI_ENTRIES == u->qi.tail;
+    return slot_after(slot) == u->qi.tail;
 }
 
 /* Is it for a device TLB?  Then whose. */
@@ -291,9 +308,9 @@ static bool is_for_device(const struct qi_descriptor *d, uint16_t *source_id)
 static bool take_out(struct unit *u, uint16_t culprit)
 {
     bool known = ats_device_lost(u, culprit), found = known;
-    unsigned slot = u->qi.tail + QI_ENTRIES - 1 - u->qi.added;
-    for (unsigned left = u->qi.added; left; slot++, left--) {
-        struct qi_descriptor d = get(u->qi.ring, slot);
+    uint32_t slot = first_slot(&u->qi);
+    for (unsigned left = u->qi.added; left; slot = slot_after(slot), left--) {
+        struct qi_descriptor d = get(&u->qi, slot);
         uint16_t source_id;
         if (!is_for_device(&d, &source_id) || (known && source_id != culprit))
             continue;
@@ -338,9 +355,9 @@ static bool repeat(struct unit *u)
 {
     if (unit_read64(u, REG_IQH) != unit_read64(u, REG_IQT))
         return false;
-    unsigned slot = u->qi.tail + QI_ENTRIES - 1 - u->qi.added;
-    for (unsigned left = u->qi.added; left; slot++, left--)
-        append(&u->qi, get(u->qi.ring, slot));
+    uint32_t slot = first_slot(&u->qi);
+    for (unsigned left = u->qi.added; left; slot = slot_after(slot), left--)
+        append(&u->qi, get(&u->qi, slot));
     append_wait(u);
     return true;
 }
@@ -375,13 +392,23 @@ static void await(struct unit *u)
 }
 
 /* Only what a device does is an error of a request whose wait was performed: where none was asked, done is done. */
+static inline bool is_good(const struct unit *u)
+{
+    return !u->qi.device_tlb && is_done(u);
+}
+
+static inline void empty(struct qi *q)
+{
+    q->added = 0;
+    q->first_stage = q->device_tlb = false;
+}
+
 static inline void submit(struct unit *u)
 {
     append_wait(u);
-    if (u->qi.device_tlb || !is_done(u))
+    if (!is_good(u))
         await(u);
-    u->qi.added = 0;
-    u->qi.first_stage = u->qi.device_tlb = false;
+    empty(&u->qi);
 }
 
 static void add(struct unit *u, struct qi_descriptor d)
@@ -408,33 +435,30 @@ void qi_add(struct unit *u, struct qi_descriptor d)
     u->qi.device_tlb |= type == QI_DEVICE || type == QI_DEVICE_PASID;
 }
 
-static void put_blocks(struct hw_word *word, uint64_t word0, const uint64_t *block, unsigned count)
-{
-    for (const uint64_t *end = block + count; block != end; block++, word += SLOT_WORDS) {
-        hw_store(&word[0], word0);
-        hw_store(&word[1], *block);
-    }
-}
-
-void qi_add_blocks(struct unit *u, uint16_t did, uint32_t pasid, const uint64_t *block, unsigned count)
+void qi_add_blocks(struct unit *u, uint64_t word0, const uint64_t *block, unsigned count)
 {
     struct qi *q = &u->qi;
     platform_require_lock(&u->lock);
     if (u->dead)
         return;
-    uint64_t word0 = qi_first_stage_block(did, pasid, 0).word[0];
-    unsigned before_end = QI_ENTRIES - q->tail < count ? QI_ENTRIES - q->tail : count;
-    put_blocks(&q->ring[q->tail * SLOT_WORDS], word0, block, before_end);
-    put_blocks(q->ring, word0, block + before_end, count - before_end);
-    q->tail = (q->tail + count) % QI_ENTRIES;
+    uint32_t tail = q->tail;
+    const uint64_t *end = block + count;
+    do {
+        put(q, tail, (struct qi_descriptor){ .word = { word0, *block } });
+        tail = slot_after(tail);
+    } while (++block != end);
+    q->tail = tail;
     q->added += count;
     q->first_stage = true;
 }
 
-int qi_finish(struct unit *u)
+/* Of a request that is nowhere, or was submitted and is not good.  Apart: the frequent case does not pay for the registers that it takes. */
+__attribute__((noinline))
+static int settle(struct unit *u)
 {
     if (!u->dead && u->qi.added)
-        submit(u);
+        await(u);
+    empty(&u->qi);
     int error = u->qi.error;
     u->qi.error = 0;
     if (!u->dead && u->device_lost && ats_block_lost(u))
@@ -442,10 +466,23 @@ int qi_finish(struct unit *u)
     return u->dead ? -NIDUS_EIO : error;
 }
 
+int qi_finish(struct unit *u)
+{
+    if (u->dead || !u->qi.added)
+        return settle(u);
+    append_wait(u);
+    if (!is_good(u) || u->qi.error || u->device_lost)
+        return settle(u);
+    empty(&u->qi);
+    return 0;
+}
+
 int qi_finish_drained(struct unit *u)
 {
-    u->qi.drain = true;
+    uint64_t wait = u->qi.wait;
+    if (u->ecap & ECAP_PDS)
+        u->qi.wait |= QI_WAIT_PD;
     int error = qi_finish(u);
-    u->qi.drain = false;
+    u->qi.wait = wait;
     return error;
 }

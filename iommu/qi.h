@@ -56,12 +56,12 @@ struct qi_descriptor qi_fence(void);
 struct qi {
     struct hw_word *ring;
     uint64_t ring_phys;
-    unsigned tail;              /* next free slot */
+    uint32_t tail;              /* next free slot: its offset in the ring, as IQT has it */
     unsigned added;             /* descriptors since the last tail write; the ring is empty but for them */
     bool first_stage;           /* one of them is type 6, with no fence behind it */
     bool device_tlb;            /* one of them waits for a device */
-    bool drain;                 /* the request ends when page requests that are under way are in their queue, too */
     int error;                  /* of the request that is being put together */
+    uint64_t wait;              /* word 0 of what ends it, but for its sequence number */
     uint32_t *status;           /* the unit writes [0] at the end of a request, [1] for a slot that was taken out; never freed */
     uint64_t status_phys;
     uint32_t sequence;
@@ -81,8 +81,8 @@ bool qi_start(struct unit *u);
 
 /* Puts one descriptor into the ring; a full ring is submitted first. */
 void qi_add(struct unit *u, struct qi_descriptor descriptor);
-/* … and qi_first_stage_block for each of count blocks, for which there is room. */
-void qi_add_blocks(struct unit *u, uint16_t did, uint32_t pasid, const uint64_t *block, unsigned count);
+/* … and qi_first_stage_block for each of count blocks, one at least, for which there is room.  word0: the descriptors'. */
+void qi_add_blocks(struct unit *u, uint64_t word0, const uint64_t *block, unsigned count);
 /* Submits what was added and waits until it has happened.  -EIO: the unit is dead, or refused a descriptor (said in the log). */
 int qi_finish(struct unit *u);
 /* The same; and page requests that the unit had by then are in the page request queue (7.7). */

@@ -80,11 +80,19 @@ int guest_ram(struct guest *g, uint64_t gpa, uint64_t *hpa, uint64_t *run)
     return 0;
 }
 
-/* Where [gpa, gpa + size) lies; NULL: it is not all RAM, or not in one run. */
-static inline void *in_one_run(const struct guest *g, uint64_t gpa, uint64_t size)
+void *platform_guest_piece(struct guest *guest, uint64_t gpa, size_t size)
 {
-    const struct chunk *c = chunk_at(g, gpa);
-    return c != NULL && size <= c->run - gpa % CHUNK ? phys_to_virt(c->phys + gpa % CHUNK) : NULL;
+    uint64_t inside = gpa - guest->recent.gpa, bytes = guest->recent.bytes;
+    return inside < bytes && inside + size <= bytes ? guest->recent.at + inside : NULL;
+}
+
+/* But for the page at GPA 0, where no payload may be. */
+static void remember(struct guest *g, uint64_t gpa, const struct chunk *c)
+{
+    uint64_t skip = gpa == 0 ? PAGE_SIZE : 0;
+    g->recent.gpa = gpa + skip;
+    g->recent.bytes = c->run - skip;
+    g->recent.at = phys_to_virt(c->phys + skip);
 }
 
 __attribute__((noinline))
@@ -98,6 +106,7 @@ static int copy_runs(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t si
         uint8_t *here = phys_to_virt(c->phys + gpa % CHUNK);
         uint64_t run = c->run - gpa % CHUNK, n = run < size ? run : size;
         memcpy(to_guest ? here : buffer, to_guest ? buffer : here, n);
+        remember(g, gpa - gpa % CHUNK, c);
         buffer += n;
         gpa += n;
         size -= n;
@@ -106,25 +115,22 @@ static int copy_runs(struct guest *g, uint64_t gpa, uint8_t *buffer, uint64_t si
     return 0;
 }
 
-/* Most of what is copied is in one run, small, and whole words. */
-static inline int copy(struct guest *g, uint64_t gpa, void *buffer, uint64_t size, bool to_guest)
-{
-    void *here = in_one_run(g, gpa, size), *to = to_guest ? here : buffer, *from = to_guest ? buffer : here;
-    uint64_t words = size / sizeof(uint64_t);
-    if (here == NULL || size % sizeof(uint64_t) != 0)
-        return copy_runs(g, gpa, buffer, size, to_guest);
-    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-    return 0;
-}
-
 int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size)
 {
-    return copy(guest, gpa, to, size, false);
+    const void *piece = platform_guest_piece(guest, gpa, size);
+    if (piece == NULL || size % 4 != 0)
+        return copy_runs(guest, gpa, to, size, false);
+    platform_copy(to, piece, size);
+    return 0;
 }
 
 int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size)
 {
-    return copy(guest, gpa, (void *)from, size, true);
+    void *piece = platform_guest_piece(guest, gpa, size);
+    if (piece == NULL || size % 4 != 0)
+        return copy_runs(guest, gpa, (void *)from, size, true);
+    platform_copy(piece, from, size);
+    return 0;
 }
 
 /* Scrubs and frees up to limit chunks.  true: there are more. */
@@ -453,6 +459,7 @@ void guest_end(struct guest *g, const char *why)
     xstate_destroy(&g->xstate);
     stage2_destroy(&g->memory);
     memset(g->ram, 0, sizeof(g->ram));
+    g->recent.bytes = 0;
     memset(g->shared, 0, sizeof(g->shared));
     if (!blocked) {
         g->frames = NULL;

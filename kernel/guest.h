@@ -47,6 +47,10 @@ struct guest {
     struct nidus_guest_device device[NIDUS_MAX_DEVICES];
     /* kernel/guest.c keeps the frames behind ram here; see there */
     struct guest_frames *frames;
+    struct {                    /* the piece of RAM that the last copy was in: the next is likely to be, too */
+        uint64_t gpa, bytes;
+        uint8_t *at;
+    } recent;
     char line[240];             /* console output up to the next line feed */
     unsigned line_length;
     unsigned call_length;       /* of the instruction of a call that is not finished; 0: there is none */

@@ -110,8 +110,10 @@ static int64_t perform(struct guest *g, const struct call *call, uint64_t gpa, u
 }
 
 __attribute__((noinline))
-static int64_t without_iommu(struct guest *g)
+static int64_t without_iommu(struct guest *g, uint64_t number)
 {
+    if (!iommu_handles(number))
+        return -NIDUS_ENOTTY;
     guest_log(g, iommu_unavailable() != NULL ? iommu_unavailable() : "there was no memory for its IOMMU tables");
     return -NIDUS_ENODEV;
 }
@@ -121,7 +123,7 @@ int64_t hypercall(struct guest *g, uint64_t number, uint64_t gpa, uint64_t devic
     uint64_t index = number - FIRST_CALL;
     if (index < sizeof(calls) / sizeof(calls[0]) && calls[index].run != NULL)
         return perform(g, &calls[index], gpa, device_id);
-    if (!iommu_handles(number))
-        return -NIDUS_ENOTTY;
-    return g->iommu != NULL ? iommu_call(g->iommu, number, gpa, device_id) : without_iommu(g);
+    if (g->iommu == NULL)
+        return without_iommu(g, number);
+    return iommu_call(g->iommu, number, gpa, device_id);
 }

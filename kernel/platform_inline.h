@@ -63,14 +63,31 @@ static inline uint32_t platform_load32(const volatile uint32_t *word) {
     return *word;
 }
 
+/* Each word of from is read once. */
+static inline void platform_copy(void *to, const void *from, size_t size) {
+    size_t words = size / 8;
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+    if (size % 8 != 0)
+        *(volatile uint32_t *)to = *(const volatile uint32_t *)from;
+}
+
 static inline void platform_pause(void) {
     __asm__ volatile("pause" : : : "memory");
 }
 
-static inline void platform_lock(struct lock *lock) {
-    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+__attribute__((noinline, unused))
+static void platform_lock_held(struct lock *lock) {
+    do
         while (lock->held)
             platform_pause();
+    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE));
+}
+
+static inline void platform_lock(struct lock *lock) {
+    uint32_t held = 1;
+    __asm__ volatile("xchgl %0, %1" : "+r"(held), "+m"(lock->held) : : "memory");
+    if (__builtin_expect(held, 0))
+        platform_lock_held(lock);
 }
 
 static inline void platform_unlock(struct lock *lock) {

@@ -7,7 +7,7 @@
     .text
 
 /*
- * svm_run: RDI, RDX: vmcb and host_vmcb, physical addresses; RSI: uint64_t gpr[16].  host_vmcb holds nidus's FS, GS, TR, LDTR and
+ * svm_run: RDI: vmcb, a physical address; RSI: uint64_t gpr[16].  That at svm_host holds nidus's FS, GS, TR, LDTR and
  * system-call MSRs, which VMRUN does not switch.  Interrupts are off at entry and at return.
  *
  * With V_INTR_MASKING the host's IF decides whether an interrupt leaves the guest, so IF is set for VMRUN
@@ -19,7 +19,6 @@ svm_run:
     push %rbp
     push %rbx
     push %r12
-    push %rdx
     push %rsi
 
     clgi
@@ -37,7 +36,7 @@ svm_run:
     mov %rsi, RSI(%rax)
     mov %rdi, RDI(%rax)
 
-    pop %rax                        /* host_vmcb */
+    mov svm_host(%rip), %rax
     vmload %rax
     cli
     stgi

@@ -35,10 +35,10 @@ struct vcpu {
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "create() gives it a page");
 
-/* svm.S: enters the guest.  vmcb, host: physical addresses.  An asm statement, for the compiler saves registers anyway. */
-static void svm_enter(uint64_t vmcb, uint64_t *gpr, uint64_t host)
+/* svm.S: enters the guest.  vmcb: physical address.  An asm statement, for the compiler saves registers anyway. */
+static void svm_enter(uint64_t vmcb, uint64_t *gpr)
 {
-    __asm__ volatile("call svm_run" : "+D"(vmcb), "+S"(gpr), "+d"(host) : : "rax", VCPU_ENTER_CLOBBERS);
+    __asm__ volatile("call svm_run" : "+D"(vmcb), "+S"(gpr) : : "rax", "rdx", VCPU_ENTER_CLOBBERS);
 }
 
 /* Pages that the processor and every guest's VMCB point to. */
@@ -52,7 +52,8 @@ struct svm_pages {
 _Static_assert(sizeof(struct svm_pages) == PAGE_SIZE << 3, "eight pages");
 
 static struct svm_pages *pages;
-static uint64_t host_phys;      /* of pages->host */
+extern uint64_t svm_host;       /* for svm.S */
+uint64_t svm_host;              /* physical address of pages->host */
 static bool have_next_rip;
 
 /* Two bits for each MSR, read then write; three ranges of 2000h, APM 2 section 15.11. */
@@ -99,8 +100,8 @@ static void cpu_init(void)
 
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, platform_phys(pages->host_save));
-    host_phys = platform_phys(&pages->host);
-    __asm__ volatile("vmsave %0" : : "a"(host_phys) : "memory");
+    svm_host = platform_phys(&pages->host);
+    __asm__ volatile("vmsave %0" : : "a"(svm_host) : "memory");
 }
 
 static unsigned page_sizes(void)
@@ -411,7 +412,7 @@ static void enter(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct guest *g = v->guest;
     before_entry(v, g);
-    svm_enter(v->phys, g->gpr, host_phys);
+    svm_enter(v->phys, g->gpr);
     after_exit(v);
     decode(v, exit);
 }

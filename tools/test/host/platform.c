@@ -457,6 +457,13 @@ int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, si
     return 0;
 }
 
+void *platform_guest_piece(struct guest *guest, uint64_t gpa, size_t size)
+{
+    bool ram = gpa >= PAGE_SIZE && size != 0 && is_guest_ram(guest, gpa, size);
+
+    return ram && contiguous(guest, gpa, size) == size ? host_guest_byte(guest, gpa) : NULL;
+}
+
 int platform_guest_memory(struct guest *guest, uint64_t gpa, uint64_t *hpa, uint64_t *run)
 {
     const struct host_chunk *chunk = chunk_at(guest, gpa);

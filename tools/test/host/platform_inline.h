@@ -43,6 +43,11 @@ static inline void platform_write64(volatile void *registers, uint32_t offset, u
     host_register_write(registers, offset, 8, value);
 }
 
+static inline void platform_copy(void *to, const void *from, size_t size)
+{
+    __builtin_memcpy(to, from, size);
+}
+
 static inline void platform_store64(volatile uint64_t *entry, uint64_t value)
 {
     *entry = value;

@@ -244,7 +244,7 @@ static void test_blocks(void **state)
         for (unsigned i = 0; i < before; i++)
             qi_add(u, qi_iotlb_domain(7));
         assert_int_equal(qi_room(&u->qi), count);
-        qi_add_blocks(u, 0x1234, 0xfedcb, block, count);
+        qi_add_blocks(u, qi_first_stage_block(0x1234, 0xfedcb, 0).word[0], block, count);
         assert_int_equal(qi_room(&u->qi), 0);
         assert_int_equal(fake.tail_writes, 0);
         assert_int_equal(qi_finish(u), 0);
@@ -254,14 +254,14 @@ static void test_blocks(void **state)
             is(fake.done[before + i], 6 | 3 << 4 | 0x1234ULL << 16 | 0xfedcbULL << 32, block[i]);
     }
     fake_forget();
-    qi_add_blocks(u, 1, 0, block, 2); /* type 6 as any other: the fence comes behind them */
+    qi_add_blocks(u, qi_first_stage_block(1, 0, 0).word[0], block, 2); /* type 6 as any other: the fence comes behind them */
     qi_add(u, qi_device_tlb(d, 0, QI_ALL));
     assert_int_equal(qi_finish(u), 0);
     assert_int_equal(fake_found(qi_fence()), 2);
     assert_int_equal(fake_found(qi_device_tlb(d, 0, QI_ALL)), 3);
     fake_forget();
     u->dead = true;
-    qi_add_blocks(u, 1, 1, block, 1);
+    qi_add_blocks(u, qi_first_stage_block(1, 1, 0).word[0], block, 1);
     assert_int_equal(qi_finish(u), -NIDUS_EIO);
     assert_int_equal(fake.dones, 0);
 }
