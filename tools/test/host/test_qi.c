@@ -184,6 +184,21 @@ static void test_refused_descriptor(void **state)
     assert_int_equal(qi_finish(u), 0);
 }
 
+/* The same where it is in a part of the request that went before the rest, when the ring was full. */
+static void test_refused_in_a_full_ring(void **state)
+{
+    (void)state;
+    fake.refuses = 1;
+    for (uint16_t did = 0; did < QI_ROOM + 5; did++)
+        qi_add(u, qi_iotlb_domain(did));
+    assert_int_equal(fake.tail_writes, 1);
+    assert_int_equal(qi_finish(u), -NIDUS_EIO);
+    assert_int_equal(fake.dones, QI_ROOM + 4);
+    assert_int_equal(fake_found(qi_iotlb_domain(1)), -1);
+    qi_add(u, qi_iotlb_domain(1));
+    assert_int_equal(qi_finish(u), 0);
+}
+
 static void test_timed_out_device_tlb(void **state)
 {
     (void)state;
@@ -342,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_submission_one_tail_write, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_more_than_the_ring_holds, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_refused_descriptor, setup, fake_units_free),
+        cmocka_unit_test_setup_teardown(test_refused_in_a_full_ring, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_timed_out_device_tlb, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_unexpected_completion, setup, fake_units_free),
         cmocka_unit_test_setup_teardown(test_completion_between_requests, setup, fake_units_free),
