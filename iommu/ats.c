@@ -107,7 +107,7 @@ static void add_all(const struct device *dev, const struct binding *b)
 
 void ats_add_second_stage(struct unit *u, const struct domain *d)
 {
-    for (const struct device *dev = u->device_tlbs ? u->devices : NULL; dev; dev = dev->next) {
+    for (const struct device *dev = u->devices; dev; dev = dev->next) {
         if (!dev->tlb.on)
             continue;
         add_all(dev, d->bindings);

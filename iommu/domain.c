@@ -49,9 +49,9 @@ const struct unit *engine_erratum_772415(void)
     return u;
 }
 
-int engine_domain_allows(const struct domain *d, unsigned prot)
+int domain_allows_read_only(const struct domain *d)
 {
-    const struct unit *u = d->nest_parent && !(prot & STAGE2_WRITE) ? engine_erratum_772415() : NULL;
+    const struct unit *u = d->nest_parent ? engine_erratum_772415() : NULL;
     return u ? refuse(d->owner, NIDUS_EINVAL, "read-only memory under a first stage: erratum 772415 lets unit %u write to it", u->index) : 0;
 }
 
@@ -65,43 +65,39 @@ static struct qi_descriptor second_stage_range(const struct unit *u, const struc
 {
     unsigned order = table->page_sizes & STAGE2_1G ? 18 : table->page_sizes & STAGE2_2M ? 9 : 0;
     uint64_t first = addr / PAGE_SIZE, last = (addr + size - 1) / PAGE_SIZE;
-    while (order < 52 && first / BIT(order) != last / BIT(order))
-        order++;
+    if ((first ^ last) >> order)
+        order = 64 - (unsigned)__builtin_clzll(first ^ last);
     if (!(u->cap & CAP_PSI) || order > field(u->cap, CAP_MAMV))
         return qi_iotlb_domain(did);
     return qi_iotlb_pages(did, first / BIT(order) * BIT(order) * PAGE_SIZE, order);
 }
 
-/* Adds what unit u needs.  false: d is not in use there.  What is nested on the range is tagged with the DID and IOVAs, and goes with any
- * address of the DID (table 23). */
-static bool add_second_stage(struct unit *u, const struct domain *d, uint64_t addr, uint64_t size)
-{
-    bool used = false;
-    for (const struct domain_id *id = d->ids; id; id = id->next)
-        if (id->unit == u) {
-            qi_add(u, second_stage_range(u, &d->table, id->did, addr, size));
-            used = true;
-        }
-    ats_add_second_stage(u, d);
-    return used;
-}
-
-static int flush_unit(struct unit *u, const struct domain *d, uint64_t addr, uint64_t size)
-{
-    platform_lock(&u->lock);
-    int error = add_second_stage(u, d, addr, size) ? qi_finish(u) : 0;
-    platform_unlock(&u->lock);
-    return error;
-}
-
-/* filled: absent entries became present, which only units in caching mode (CAP.CM, emulated ones) remember. */
-static int flush(const struct domain *d, uint64_t addr, uint64_t size, bool filled)
+/* On each unit where d is in use.  What is nested on the range is tagged with the DID and IOVAs, and goes with any address of the DID
+ * (table 23). */
+static int flush(const struct domain *d, uint64_t addr, uint64_t size)
 {
     int error = 0;
-    for (struct unit *u = units; u; u = u->next)
-        if (u->usable && (!filled || u->cap & CAP_CM) && flush_unit(u, d, addr, size))
-            error = -NIDUS_EIO;
+    for (const struct domain_id *id = d->ids; id; ) {
+        struct unit *u = id->unit;
+        platform_lock(&u->lock);
+        do
+            qi_add(u, second_stage_range(u, &d->table, id->did, addr, size));
+        while ((id = id->next) && id->unit == u);
+        if (u->device_tlbs)
+            ats_add_second_stage(u, d);
+        error |= qi_finish(u);  /* -EIO or 0 */
+        platform_unlock(&u->lock);
+    }
     return error;
+}
+
+/* Is d in use on a unit in caching mode (CAP.CM: emulated ones)?  They remember absent entries, too. */
+static bool absent_are_cached(const struct domain *d)
+{
+    const struct domain_id *id = d->ids;
+    while (id && !(id->unit->cap & CAP_CM))
+        id = id->next;
+    return id;
 }
 
 int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot)
@@ -112,7 +108,7 @@ int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t si
     platform_lock(&d->lock);
     error = stage2_map(&d->table, iova, hpa, size, prot);
     platform_unlock(&d->lock);
-    return error ? error : flush(d, iova, size, true);
+    return error || !absent_are_cached(d) ? error : flush(d, iova, size);
 }
 
 bool engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
@@ -123,7 +119,7 @@ bool engine_domain_merge(struct domain *d, uint64_t iova, uint64_t size)
     platform_lock(&d->lock);
     bool merged = stage2_merge(&d->table, iova, size, &freed);
     platform_unlock(&d->lock);
-    if (merged && !flush(d, iova, size, false))
+    if (merged && !flush(d, iova, size))
         stage2_free(&d->table, &freed); /* else the unit may still walk them, as below */
     return merged;
 }
@@ -138,14 +134,16 @@ int engine_domain_split(struct domain *d, uint64_t iova, uint64_t size)
 
 int engine_domain_unmap(struct domain *d, uint64_t iova, uint64_t size)
 {
-    struct stage2_freed freed = { 0 };
+    struct stage2_freed freed;
     uint64_t unmapped = 0;
+    freed.head = NULL;
+    freed.merges = 0;
     platform_lock(&d->lock);
     int error = stage2_unmap(&d->table, iova, size, &freed, &unmapped);
     platform_unlock(&d->lock);
     if (error)
         return error;
-    if (unmapped && flush(d, iova, size, false))
+    if (unmapped && flush(d, iova, size))
         return -NIDUS_EIO; /* the unit may still walk the unlinked tables: they are never used again */
     stage2_free(&d->table, &freed);
     return 0;
@@ -157,7 +155,7 @@ int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool cl
     platform_lock(&d->lock);
     *size = stage2_dirty(&d->table, iova, *size, clear, &cleared, sink, context);
     platform_unlock(&d->lock);
-    return cleared ? flush(d, iova, *size, false) : 0;
+    return cleared ? flush(d, iova, *size) : 0;
 }
 
 /* First stages --------------------------------------------------------------------------------------- */

@@ -138,8 +138,12 @@ int engine_domain_init(struct domain *d, const struct device *dev, unsigned flag
 void engine_domain_fini(struct domain *d);
 /* The unit because of which erratum 772415 is in force; NULL: it is not. */
 const struct unit *engine_erratum_772415(void);
+int domain_allows_read_only(const struct domain *d);
 /* May prot (STAGE2_*) be mapped here?  -EINVAL: read-only in a nest parent while erratum 772415 is in force on any unit. */
-int engine_domain_allows(const struct domain *d, unsigned prot);
+static inline int engine_domain_allows(const struct domain *d, unsigned prot)
+{
+    return prot & STAGE2_WRITE ? 0 : domain_allows_read_only(d);
+}
 /* stage2_map's errors, and engine_domain_allows'. */
 int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot);
 /* What was mapped, one map or several after each other, is there to stay: large pages where it can have them now, with what lies beside
@@ -155,8 +159,12 @@ int engine_domain_track(struct domain *d, bool on);
 /* Tells sink what was written in a part of [iova, iova + *size), with clear from then on anew: *size is how much of it one step did.
  * When it returns, a write that it did not tell of is told of next time.  -EIO. */
 int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool clear, stage2_sink *sink, void *context);
+bool rmrr_reserved(const struct device *dev, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last);
 /* The lowest range in [first, last] that d's device has in it, whatever is mapped (RMRR).  false: none. */
-bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last);
+static inline bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
+{
+    return d->rmrr_of && rmrr_reserved(d->rmrr_of, first, last, range_first, range_last);
+}
 
 /* f: parent, pgtbl, levels, sre, eafe, wpe are set, the rest is 0.  Checks them against dev's unit and links f.  -EINVAL: pgtbl not aligned or beyond the
  * second stage, levels, sre/eafe/wpe that the unit lacks; -EOPNOTSUPP. */

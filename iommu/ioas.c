@@ -64,10 +64,10 @@ static void areas_join(struct ioas *ioas, struct area **chain)
     *chain = NULL;
 }
 
-/* Takes those that lie in [first, last] out of the list, and tells their bytes. */
-static struct area *areas_leave(struct ioas *ioas, uint64_t first, uint64_t last, uint64_t *bytes)
+/* Takes those from *link to last out of their list, and tells their bytes. */
+static struct area *areas_leave(struct area **link, uint64_t last, uint64_t *bytes)
 {
-    struct area **link = area_link(&ioas->areas, first), **end = link, *chain;
+    struct area **end = link, *chain;
 
     for (*bytes = 0; *end != NULL && (*end)->iova <= last; end = &(*end)->next)
         *bytes += (*end)->length;
@@ -118,6 +118,18 @@ static struct area *work_areas(const struct work *w)
     return w->only != NULL ? w->ioas->areas : w->held;
 }
 
+/* What w is for: areas of ioas, in all its tables. */
+static void work_init(struct work *w, struct ioas *ioas, struct area *held, bool tells)
+{
+    w->ioas = ioas;
+    w->held = held;
+    w->only = NULL;
+    w->hpa = 0;
+    w->tells = tells;
+    w->mergeable = w->merging = false;
+    w->error = w->unmap_error = 0;
+}
+
 void work_begin(struct work *w)
 {
     w->paging = w->only != NULL ? w->only : w->ioas->hwpts;
@@ -131,15 +143,17 @@ static int map_part(struct call *call, uint64_t *length, unsigned *entries)
     struct stage2 *table = &w->paging->domain.table;
     const struct area *a = w->area;
     unsigned prot = a->prot | (w->ioas->small_pages ? STAGE2_SMALL : 0);
-    uint64_t left = a->length - w->done, hpa, run;
-    int error = platform_guest_memory(call->context->guest, a->gpa + w->done, &hpa, &run);
+    uint64_t left = a->length - w->done, hpa = w->hpa + w->done, run = left;
+    int error = 0;
 
-    if (error >= 0) {
-        table->mergeable = false;
-        *length = stage2_map_step(table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
-        error = engine_domain_map(&w->paging->domain, a->iova + w->done, hpa, *length, prot);
-        w->mergeable |= table->mergeable;
-    }
+    if (w->hpa == 0)
+        error = platform_guest_memory(call->context->guest, a->gpa + w->done, &hpa, &run);
+    if (error < 0)
+        return error;
+    table->mergeable = false;
+    *length = stage2_map_step(table, a->iova + w->done, hpa, run < left ? run : left, prot, entries);
+    error = engine_domain_map(&w->paging->domain, a->iova + w->done, hpa, *length, prot);
+    w->mergeable |= table->mergeable;
     return error;
 }
 
@@ -174,14 +188,22 @@ inline int work_step(struct call *call, work_part *part)
     unsigned spent = 0, entries;
     uint64_t length;
 
-    for (; w->paging != NULL; w->paging = w->only != NULL ? NULL : w->paging->next, w->area = work_areas(w))
-        for (; w->area != NULL; w->area = w->area->next, w->done = 0)
-            for (; w->done < w->area->length; w->done += length, spent += entries + STEP_REQUEST) {
-                int error = spent < STEP_ENTRIES ? part(call, &length, &entries) : CALL_MORE;
+    while (w->paging != NULL && w->area != NULL) {
+        int error = spent < STEP_ENTRIES ? part(call, &length, &entries) : CALL_MORE;
 
-                if (error != 0)
-                    return error;
-            }
+        if (error != 0)
+            return error;
+        spent += entries + STEP_REQUEST;
+        w->done += length;
+        if (w->done < w->area->length)
+            continue;
+        w->done = 0;
+        w->area = w->area->next;
+        if (w->area != NULL)
+            continue;
+        w->paging = w->only != NULL ? NULL : w->paging->next;
+        w->area = work_areas(w);
+    }
     return 0;
 }
 
@@ -210,7 +232,7 @@ static int unmap_held(struct call *call)
         platform_guest_log(call->context->guest, "IOVA 0x%llx to 0x%llx stays mapped after a failed call (error %d)",
                            (unsigned long long)w->held->iova, (unsigned long long)area_last(w->held), -w->unmap_error);
     areas_free(call->context, &w->held);
-    call->answer = w->error == 0 && w->unmap_error == 0;
+    call->answer = w->tells && w->error == 0 && w->unmap_error == 0;
     return w->error != 0 ? w->error : w->unmap_error;
 }
 
@@ -228,7 +250,7 @@ static int map_held(struct call *call)
         return unmap_held(call);
     }
     areas_join(w->ioas, &w->held);
-    call->answer = w->chosen;
+    call->answer = w->tells;
     return 0;
 }
 
@@ -238,8 +260,9 @@ static int map_everywhere(struct call *call)
     struct work *w = &call->work;
     int error = 0;
 
-    for (struct paging *p = w->ioas->hwpts; p != NULL && error == 0; p = p->next)
-        error = engine_domain_allows(&p->domain, w->held->prot);
+    if (!(w->held->prot & STAGE2_WRITE))
+        for (struct paging *p = w->ioas->hwpts; p != NULL && error == 0; p = p->next)
+            error = engine_domain_allows(&p->domain, w->held->prot);
     if (error != 0) {
         areas_free(call->context, &w->held);
         return error;
@@ -345,6 +368,18 @@ static int check_memory(const struct nidus_ioas_map *map)
     return map->user_va % PAGE_SIZE != 0 || map->length % PAGE_SIZE != 0 ? -NIDUS_EINVAL : 0;
 }
 
+/* Is all of it the guest's memory, with these rights?  *hpa: where it is, when that is one piece; else 0. */
+static bool find_memory(struct guest *guest, const struct nidus_ioas_map *map, int rights, uint64_t *hpa)
+{
+    uint64_t run;
+    int has = platform_guest_memory(guest, map->user_va, hpa, &run);
+
+    if (has >= 0 && map->length <= run)
+        return (has & rights) == rights;
+    *hpa = 0;
+    return is_guest_memory(guest, map->user_va, map->length, rights);
+}
+
 static unsigned map_prot(uint32_t flags)
 {
     return (flags & NIDUS_IOAS_MAP_READABLE ? STAGE2_READ : 0) | (flags & NIDUS_IOAS_MAP_WRITEABLE ? STAGE2_WRITE : 0);
@@ -356,6 +391,8 @@ int call_ioas_map(struct call *call)
     struct iommu_context *c = call->context;
     unsigned prot = map_prot(map->flags);
     struct ioas *ioas;
+    struct area *a;
+    uint64_t hpa;
     int error;
 
     if ((map->flags & ~MAP_FLAGS) != 0 || map->reserved != 0)
@@ -373,12 +410,19 @@ int call_ioas_map(struct call *call)
                                                        : iova_choose(ioas, map->user_va, map->length, &map->iova);
     if (error != 0)
         return error;
-    if (!is_guest_memory(c->guest, map->user_va, map->length, prot & STAGE2_WRITE ? PLATFORM_WRITE : 0))
+    if (!find_memory(c->guest, map, prot & STAGE2_WRITE ? PLATFORM_WRITE : 0, &hpa))
         return -NIDUS_EFAULT;
-    call->work = (struct work){ .ioas = ioas, .chosen = !(map->flags & NIDUS_IOAS_MAP_FIXED_IOVA) };
-    error = area_hold(c, &call->work.held, &(struct area){ .iova = map->iova, .length = map->length, .gpa = map->user_va, .prot = prot,
-                                                           .writeable = (prot & STAGE2_WRITE) != 0 });
-    return error != 0 ? error : map_everywhere(call);
+    a = area_alloc(c);
+    if (a == NULL)
+        return -NIDUS_ENOMEM;
+    a->iova = map->iova;
+    a->length = map->length;
+    a->gpa = map->user_va;
+    a->prot = prot;
+    a->writeable = (prot & STAGE2_WRITE) != 0;
+    work_init(&call->work, ioas, a, !(map->flags & NIDUS_IOAS_MAP_FIXED_IOVA));
+    call->work.hpa = hpa;
+    return map_everywhere(call);
 }
 
 /* What the source has in the range, as a chain of areas for the destination. */
@@ -447,7 +491,7 @@ int call_ioas_copy(struct call *call)
         return -NIDUS_EINVAL;
     if (copy->src_iova + copy->length - 1 < copy->src_iova)
         return -NIDUS_EOVERFLOW;
-    call->work = (struct work){ .chosen = !(copy->flags & NIDUS_IOAS_MAP_FIXED_IOVA) };
+    work_init(&call->work, NULL, NULL, !(copy->flags & NIDUS_IOAS_MAP_FIXED_IOVA));
     error = hold_copy(call, from, prot);
     if (error == 0)
         error = place_copy(call);
@@ -457,11 +501,9 @@ int call_ioas_copy(struct call *call)
     return error;
 }
 
-/* May [first, last] be unmapped?  *mapped: from the first to the last IOVA in it that is.  *cut: an area reaches beyond it. */
-static int check_unmap(struct ioas *ioas, uint64_t first, uint64_t last, struct nidus_iova_range *mapped, bool *cut)
+/* May [first, last] be unmapped, where a is the first area?  *mapped: from the first to the last IOVA in it that is.  *cut: an area reaches beyond it. */
+static int check_unmap(const struct area *a, uint64_t first, uint64_t last, struct nidus_iova_range *mapped, bool *cut)
 {
-    const struct area *a = *area_link(&ioas->areas, first);
-
     if (a == NULL || a->iova > last)
         return -NIDUS_ENOENT;
     mapped->start = a->iova > first ? a->iova : first;
@@ -506,10 +548,11 @@ int call_ioas_unmap(struct call *call)
     struct nidus_ioas_unmap *unmap = &call->ioas_unmap;
     struct ioas *ioas = ioas_get(call, unmap->ioas_id);
     bool all = unmap->iova == 0 && unmap->length == UINT64_MAX;
-    uint64_t last = all ? UINT64_MAX : unmap->iova + unmap->length - 1;
+    uint64_t last = all ? UINT64_MAX : unmap->iova + unmap->length - 1, bytes;
     struct nidus_iova_range mapped;
+    struct area **link, *held;
     bool cut = false;
-    int error = 0;
+    int error;
 
     if (ioas == NULL)
         return -NIDUS_ENOENT;
@@ -519,14 +562,20 @@ int call_ioas_unmap(struct call *call)
         return -NIDUS_EINVAL;
     if (last < unmap->iova)
         return -NIDUS_EOVERFLOW;
-    if (!all)
-        error = check_unmap(ioas, unmap->iova, last, &mapped, &cut);
-    if (error == 0 && !all)
-        error = make_borders(call->context, ioas, &mapped, cut);
-    if (error != 0)
-        return error;
-    call->work = (struct work){ .ioas = ioas, .held = areas_leave(ioas, unmap->iova, last, &unmap->length) };
-    for (struct area *a = call->work.held; a != NULL; a = a->next) /* a large page may lie across areas */
+    link = area_link(&ioas->areas, unmap->iova);
+    if (!all) {
+        error = check_unmap(*link, unmap->iova, last, &mapped, &cut);
+        if (error == 0)
+            error = make_borders(call->context, ioas, &mapped, cut);
+        if (error != 0)
+            return error;
+    }
+    if (cut)
+        link = area_link(&ioas->areas, unmap->iova);
+    held = areas_leave(link, last, &bytes);
+    work_init(&call->work, ioas, held, bytes != unmap->length);
+    unmap->length = bytes;
+    for (struct area *a = held; a != NULL; a = a->next) /* a large page may lie across areas */
         while (a->next != NULL && a->next->iova == area_last(a) + 1)
             area_unite(call->context, a);
     work_begin(&call->work);

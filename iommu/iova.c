@@ -11,8 +11,8 @@ static uint64_t ioas_limit(const struct ioas *ioas)
     uint64_t limit = IOVA_LIMIT;
 
     for (const struct paging *p = ioas->hwpts; p != NULL; p = p->next)
-        if (stage2_limit(&p->domain.table) < limit)
-            limit = stage2_limit(&p->domain.table);
+        if (p->domain.table.limit < limit)
+            limit = p->domain.table.limit;
     return limit;
 }
 
@@ -30,29 +30,46 @@ static bool next_reserved(const struct ioas *ioas, uint64_t first, uint64_t last
     return out->start <= last;
 }
 
-bool iova_collide(const struct area *list, const struct domain *d)
+/* Does the domain not reach a part of [first, last], or has its device an RMRR there? */
+static bool collides(const struct domain *d, uint64_t first, uint64_t last)
 {
     struct nidus_iova_range r;
 
+    return last >= d->table.limit || engine_domain_reserved(d, first, last, &r.start, &r.last);
+}
+
+bool iova_collide(const struct area *list, const struct domain *d)
+{
     for (const struct area *a = list; a != NULL; a = a->next)
-        if (area_last(a) >= stage2_limit(&d->table) || engine_domain_reserved(d, a->iova, area_last(a), &r.start, &r.last))
+        if (collides(d, a->iova, area_last(a)))
+            return true;
+    return false;
+}
+
+/* Is any of [first, last] reserved?  As next_reserved, which says what. */
+static bool is_reserved(const struct ioas *ioas, uint64_t first, uint64_t last)
+{
+    if (last >= IOVA_LIMIT || (first <= INTERRUPT_RANGE_LAST && last >= INTERRUPT_RANGE_FIRST))
+        return true;
+    for (const struct paging *p = ioas->hwpts; p != NULL; p = p->next)
+        if (collides(&p->domain, first, last))
             return true;
     return false;
 }
 
 int iova_check(struct ioas *ioas, uint64_t iova, uint64_t length)
 {
-    struct nidus_iova_range reserved;
+    uint64_t last = iova + length - 1;
     const struct area *next;
 
-    if (iova % PAGE_SIZE != 0 || length % PAGE_SIZE != 0)
+    if ((iova | length) % PAGE_SIZE != 0)
         return -NIDUS_EINVAL;
-    if (iova + length - 1 < iova)
+    if (last < iova)
         return -NIDUS_EOVERFLOW;
-    if (next_reserved(ioas, iova, iova + length - 1, &reserved))
+    if (is_reserved(ioas, iova, last))
         return -NIDUS_EINVAL;
     next = *area_link(&ioas->areas, iova);
-    return next != NULL && next->iova <= iova + length - 1 ? -NIDUS_EEXIST : 0;
+    return next != NULL && next->iova <= last ? -NIDUS_EEXIST : 0;
 }
 
 static uint64_t align_up(uint64_t value, uint64_t alignment)
@@ -155,7 +172,7 @@ int call_ioas_iova_ranges(struct call *call)
 static int read_allowed(const struct call *call, const struct ioas *ioas, struct area **list)
 {
     const struct nidus_ioas_allow_iovas *allow = &call->allow_iovas;
-    struct nidus_iova_range r, reserved;
+    struct nidus_iova_range r;
     int result = 0, error = 0;
 
     for (uint32_t i = 0; i < allow->num_iovas && error == 0; i++) {
@@ -169,7 +186,7 @@ static int read_allowed(const struct call *call, const struct ioas *ioas, struct
         link = area_link(list, r.start);
         if (*link != NULL && (*link)->iova <= r.last)
             return -NIDUS_EINVAL;
-        if (next_reserved(ioas, r.start, r.last, &reserved))
+        if (is_reserved(ioas, r.start, r.last))
             result = -NIDUS_EADDRINUSE;
         error = i == MAX_ALLOWED ? -NIDUS_ENOMEM
                                  : area_hold(call->context, link, &(struct area){ .iova = r.start, .length = r.last - r.start + 1 });

@@ -171,7 +171,8 @@ struct work {
     struct paging *paging;      /* the table that it is at, … */
     struct area *area;          /* … the area, … */
     uint64_t done;              /* … and how many of its bytes are done */
-    bool chosen;                /* the IOVA is nidus's, and the guest is to know it */
+    uint64_t hpa;               /* of the only area's memory, which is in one piece; 0: of several, or they lie in pieces */
+    bool tells;                 /* the payload says something new when all is done: the IOVA that nidus chose, the bytes that were unmapped */
     bool mergeable;             /* what was mapped may make large pages with what lies beside it; … */
     bool merging;               /* … all is mapped, and it becomes that */
     int error;                  /* of the mapping: what was mapped is then taken back */

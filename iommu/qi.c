@@ -403,7 +403,9 @@ static inline void empty(struct qi *q)
     q->first_stage = q->device_tlb = false;
 }
 
-static inline void submit(struct unit *u)
+/* Of a part of a request that is larger than the ring. */
+__attribute__((noinline))
+static void submit(struct unit *u)
 {
     append_wait(u);
     if (!is_good(u))

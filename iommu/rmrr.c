@@ -47,13 +47,10 @@ int rmrr_map(struct domain *d, const struct device *dev)
     return error;
 }
 
-bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
+bool rmrr_reserved(const struct device *dev, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
 {
-    const struct device *dev = d->rmrr_of;
     struct dmar_rmrr r;
     bool found = false;
-    if (!dev)
-        return false;
     for (struct dmar_structure s = { 0 }; dmar_next_rmrr(unit_table(), dev->segment, dev->source_id, &s, &r); )
         if (r.base <= last && r.limit >= first && (!found || r.base < *range_first)) {
             *range_first = r.base;

@@ -27,7 +27,7 @@ static struct walk_end first_fails(unsigned level)
 static bool second_allows(const struct domain *d, uint64_t gpa, unsigned rights, uint64_t *hpa, struct walk_end *end)
 {
     unsigned granted = 0, level = 0;
-    bool mapped = gpa < stage2_limit(&d->table) && !stage2_lookup(&d->table, gpa, hpa, &granted, NULL, &level);
+    bool mapped = gpa < d->table.limit && !stage2_lookup(&d->table, gpa, hpa, &granted, NULL, &level);
     if (mapped && (granted & rights) == rights)
         return true;
     *end = (struct walk_end){ .stage = NIDUS_FAULT_STAGE_SECOND, .level = (uint8_t)level, .gpa_valid = true, .gpa = gpa };

@@ -95,9 +95,15 @@ static bool is_leaf(const struct stage2 *s, uint64_t entry, unsigned level)
     return level == 1 || (entry & s->format->large) != 0;
 }
 
+/* Of an entry above level 1. */
+static bool leads_on(const struct stage2_format *f, uint64_t entry)
+{
+    return (entry & (f->table | f->large)) == f->table;
+}
+
 static bool is_table(const struct stage2 *s, uint64_t entry, unsigned level)
 {
-    return is_present(s, entry) && !is_leaf(s, entry, level);
+    return level > 1 && leads_on(s->format, entry);
 }
 
 static uint64_t *child_of(uint64_t entry)
@@ -116,13 +122,14 @@ struct way {
 static unsigned descend(const struct stage2 *s, uint64_t gpa, uint64_t last, struct way *way)
 {
     unsigned lowest = 1 + (unsigned)(51 - __builtin_clzll((gpa ^ last) | PAGE_SIZE)) / 9; /* where their indices differ */
-    uint64_t *table = s->root, present = s->format->present, large = s->format->large;
+    const struct stage2_format *f = s->format;
+    uint64_t *table = s->root;
     unsigned level = s->levels, shift = PAGE_SHIFT + 9 * (level - 1);
 
     for (way->table[level] = table; level > lowest; shift -= 9) {
         uint64_t entry = platform_load64(&table[(gpa >> shift) % ENTRIES]);
 
-        if (!(entry & present) || (entry & large))
+        if (!leads_on(f, entry))
             break;
         table = child_of(entry);
         way->table[--level] = table;
@@ -195,7 +202,8 @@ int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned l
     if (levels < 3 || levels > LEVELS_MAX)
         return -NIDUS_EINVAL;
     *s = (struct stage2){
-        .format = format, .owner = owner, .levels = levels, .page_sizes = page_sizes, .coherent = coherent,
+        .format = format, .owner = owner, .levels = levels, .page_sizes = page_sizes, .limit = 1ULL << (PAGE_SHIFT + 9 * levels),
+        .coherent = coherent,
     };
     s->root = platform_pages_alloc(owner, 0);
     return s->root == NULL ? -NIDUS_ENOMEM : 0;
@@ -223,7 +231,7 @@ static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)
 {
     if (size == 0 || gpa % PAGE_SIZE != 0 || size % PAGE_SIZE != 0)
         return -NIDUS_EINVAL;
-    if (size > stage2_limit(s) || gpa > stage2_limit(s) - size)
+    if (size > s->limit || gpa > s->limit - size)
         return -NIDUS_EOVERFLOW;
     return 0;
 }
@@ -319,47 +327,51 @@ static uint64_t leaf_bits(const struct stage2_format *f, unsigned prot)
            (prot & STAGE2_UNCACHED ? f->uncached : f->cached) | (prot & STAGE2_SNOOP ? f->snoop : 0);
 }
 
-/* The most frequent case at less cost: all of it is one leaf, in a table that is there.  false: it is not, and nothing is done. */
-static bool map_one(const struct mapping *m, const struct way *way, unsigned level, uint64_t gpa, uint64_t size, uint64_t hpa)
-{
-    unsigned i = level_index(gpa, level);
-    uint64_t *table = way->table[level];
-
-    if (!leaf_fits(gpa, hpa, size, leaf_span(m->page_sizes, level)) || is_present(m->s, platform_load64(&table[i])))
-        return false;
-    platform_store64(&table[i], hpa | m->bits | (level > 1 ? m->s->format->large : 0));
-    written(m->s, table, i, i);
-    return true;
-}
-
 static unsigned sizes_for(const struct stage2 *s, unsigned prot)
 {
     return prot & STAGE2_SMALL ? 0 : s->page_sizes;
 }
 
+/* Apart: most ranges are one leaf in a table that is there. */
+__attribute__((noinline))
+static int map_in(struct mapping *m, uint64_t *table, unsigned level, uint64_t gpa, uint64_t size, uint64_t hpa)
+{
+    int error = plan_map(m, table, level, gpa, gpa + size, hpa);
+
+    if (error == 0)
+        error = chain_alloc(m->s, &m->spare, m->tables);
+    if (error == 0)
+        map_range(m, table, level, gpa, gpa + size, hpa);
+    return error;
+}
+
 int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot)
 {
-    struct mapping m = { .s = s, .page_sizes = sizes_for(s, prot), .bits = leaf_bits(s->format, prot) };
+    uint64_t bits = leaf_bits(s->format, prot), *table;
     int error = check_range(s, gpa, size);
     struct way way;
-    unsigned level;
+    unsigned level, i;
 
     if (error != 0)
         return error;
-    if (hpa % PAGE_SIZE != 0 || !(m.bits & s->format->present) || (s->format->needs_read && !(prot & STAGE2_READ)))
+    if (hpa % PAGE_SIZE != 0 || !(bits & s->format->present) || (s->format->needs_read && !(prot & STAGE2_READ)))
         return -NIDUS_EINVAL;
     if (size > ADDRESS_END || hpa > ADDRESS_END - size)
         return -NIDUS_EOVERFLOW;
     level = descend(s, gpa, gpa + size - 1, &way);
-    if (map_one(&m, &way, level, gpa, size, hpa))
-        return 0;
-    error = plan_map(&m, way.table[level], level, gpa, gpa + size, hpa);
-    if (error == 0)
-        error = chain_alloc(s, &m.spare, m.tables);
-    if (error != 0)
-        return error;
-    map_range(&m, way.table[level], level, gpa, gpa + size, hpa);
+    table = way.table[level];
+    i = level_index(gpa, level);
+    if (!leaf_fits(gpa, hpa, size, leaf_span(sizes_for(s, prot), level)) || is_present(s, platform_load64(&table[i])))
+        return map_in(&(struct mapping){ .s = s, .page_sizes = sizes_for(s, prot), .bits = bits }, table, level, gpa, size, hpa);
+    platform_store64(&table[i], hpa | bits | (level > 1 ? s->format->large : 0));
+    written(s, table, i, i);
     return 0;
+}
+
+/* Of one of level 1, and not all of it? */
+static bool is_part_of_table(uint64_t gpa, uint64_t size)
+{
+    return (gpa ^ (gpa + size)) < level_span(2);
 }
 
 uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot, unsigned *entries)
@@ -367,6 +379,10 @@ uint64_t stage2_map_step(const struct stage2 *s, uint64_t gpa, uint64_t hpa, uin
     uint64_t leaf = PAGE_SIZE, left;
     unsigned level = 1;
 
+    if (is_part_of_table(gpa, size)) {
+        *entries = (unsigned)(size / PAGE_SIZE);
+        return size;
+    }
     for (; level < 3 && ((gpa | hpa) & (level_span(level + 1) - 1)) == 0 && size >= level_span(level + 1); level++) {
         if (leaf_span(sizes_for(s, prot), level + 1) == 0)
             break;
@@ -504,6 +520,7 @@ static bool is_empty(const struct stage2 *s, const uint64_t *table)
 }
 
 /* Unmaps [gpa, end), whose ends are ends of leaves, and returns the bytes that were mapped. */
+__attribute__((noinline))
 static uint64_t unmap_range(struct stage2 *s, uint64_t *table, unsigned level, uint64_t gpa, uint64_t end, struct stage2_freed *freed)
 {
     unsigned first = level_index(gpa, level), last = level_index(end - 1, level);
@@ -549,18 +566,29 @@ int stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size, struct stage2_fr
     int error = check_range(s, gpa, size);
     struct way way;
     unsigned level;
-    uint64_t bytes;
+    uint64_t bytes, *slot;
+    bool whole;
 
     if (error != 0)
         return error;
     level = descend(s, gpa, gpa + size - 1, &way);
-    if (!is_whole(gpa, gpa + size, level)) {
+    whole = is_whole(gpa, gpa + size, level);
+    if (!whole) {
         error = stage2_split(s, gpa, size);
         if (error != 0)
             return error;
         level = descend(s, gpa, gpa + size - 1, &way);
     }
-    bytes = unmap_range(s, way.table[level], level, gpa, gpa + size, freed);
+    slot = entry_at(&way, gpa, level);
+    if (!whole || size != level_span(level)) {
+        bytes = unmap_range(s, way.table[level], level, gpa, gpa + size, freed);
+    } else if (is_present(s, platform_load64(slot))) { /* a leaf: the way would have gone on through a table */
+        platform_store64(slot, 0);
+        write_back_entries(s, slot, 0, 0);
+        bytes = size;
+    } else {
+        bytes = 0;
+    }
     unlink_empty(s, &way, gpa, level, freed);
     if (unmapped != NULL)
         *unmapped = bytes;
@@ -573,7 +601,7 @@ uint64_t stage2_unmap_step(const struct stage2 *s, uint64_t gpa, uint64_t size, 
     unsigned level, i;
     uint64_t first, end;
 
-    if ((gpa ^ (gpa + size)) < level_span(2)) { /* a part of one table at most: without a look */
+    if (is_part_of_table(gpa, size)) { /* without a look */
         *entries = (unsigned)(size / PAGE_SIZE);
         return size;
     }
@@ -622,8 +650,8 @@ static unsigned leaf_prot(const struct stage2_format *f, uint64_t entry)
 int stage2_lookup(const struct stage2 *s, uint64_t gpa, uint64_t *hpa, unsigned *prot, uint64_t *leaf, unsigned *level)
 {
     struct way way;
-    unsigned l = gpa < stage2_limit(s) ? descend(s, gpa, gpa, &way) : s->levels;
-    uint64_t entry = gpa < stage2_limit(s) ? platform_load64(entry_at(&way, gpa, l)) : 0, inside;
+    unsigned l = gpa < s->limit ? descend(s, gpa, gpa, &way) : s->levels;
+    uint64_t entry = gpa < s->limit ? platform_load64(entry_at(&way, gpa, l)) : 0, inside;
 
     if (level != NULL)
         *level = l;

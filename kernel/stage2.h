@@ -38,6 +38,7 @@ struct stage2 {
     uint64_t *root;
     unsigned levels;            /* 3, 4 or 5 */
     unsigned page_sizes;        /* STAGE2_2M | STAGE2_1G: leaves above 4 KiB that may be used */
+    uint64_t limit;             /* the first address beyond it: 2^39, 2^48 or 2^57 */
     bool coherent;              /* false: every store is written back */
     bool dirty;                 /* hardware sets D in leaves that are written through (VT-d: SSADE) */
     bool mergeable;             /* a table that stage2_map wrote to may be full: its ends are; set by it, for its caller to clear */
@@ -57,15 +58,9 @@ int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned l
 /* Frees every table.  No hardware may use it any more. */
 void stage2_destroy(struct stage2 *s);
 
-/* First address beyond the table: 2^39, 2^48 or 2^57. */
-static inline uint64_t stage2_limit(const struct stage2 *s)
-{
-    return 1ULL << (12 + 9 * s->levels);
-}
-
 /*
  * Maps [gpa, gpa + size) to [hpa, hpa + size).  All or nothing.
- * -EINVAL: not 4 KiB aligned, size 0 or no permission; -EOVERFLOW: beyond stage2_limit or 2^52;
+ * -EINVAL: not 4 KiB aligned, size 0 or no permission; -EOVERFLOW: beyond the limit or 2^52;
  * -EEXIST: something in the range is mapped; -ENOMEM.
  */
 int stage2_map(struct stage2 *s, uint64_t gpa, uint64_t hpa, uint64_t size, unsigned prot);

@@ -140,9 +140,9 @@ const struct unit *engine_erratum_772415(void)
     return engine.unit.errata_772415 ? (const void *)&engine : NULL; /* nobody looks inside */
 }
 
-int engine_domain_allows(const struct domain *d, unsigned prot)
+int domain_allows_read_only(const struct domain *d)
 {
-    return d->nest_parent && engine.unit.errata_772415 && !(prot & STAGE2_WRITE) ? -NIDUS_EINVAL : 0;
+    return d->nest_parent && engine.unit.errata_772415 ? -NIDUS_EINVAL : 0;
 }
 
 int engine_domain_map(struct domain *d, uint64_t iova, uint64_t hpa, uint64_t size, unsigned prot)
@@ -198,16 +198,17 @@ int engine_domain_dirty(struct domain *d, uint64_t iova, uint64_t *size, bool cl
 {
     bool cleared;
 
-    require(*size != 0 && iova + *size <= stage2_limit(&d->table), "a range that the table does not reach");
+    require(*size != 0 && iova + *size <= d->table.limit, "a range that the table does not reach");
     *size = stage2_dirty(&d->table, iova, *size, clear, &cleared, sink, context);
     return record(ENGINE_READ_DIRTY);
 }
 
-bool engine_domain_reserved(const struct domain *d, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
+bool rmrr_reserved(const struct device *dev, uint64_t first, uint64_t last, uint64_t *range_first, uint64_t *range_last)
 {
+    (void)dev;
     *range_first = engine.reserved.start;
     *range_last = engine.reserved.last;
-    return d->rmrr_of != NULL && first <= engine.reserved.last && last >= engine.reserved.start;
+    return first <= engine.reserved.last && last >= engine.reserved.start;
 }
 
 int engine_first_stage_init(struct first_stage *f, const struct device *dev)
@@ -218,7 +219,7 @@ int engine_first_stage_init(struct first_stage *f, const struct device *dev)
     if (error != 0)
         return error;
     require(f->parent->nest_parent, "a first stage over no nest parent");
-    if (f->pgtbl >= stage2_limit(&f->parent->table))
+    if (f->pgtbl >= f->parent->table.limit)
         return -NIDUS_EINVAL;
     f->parent->users++;
     return 0;
