@@ -74,7 +74,7 @@ int paging_create(struct call *call, struct ioas *ioas, const struct device *dev
     return fill(call);
 
 free_id:
-    c->objects[p->object.id] = NULL;
+    object_remove(c, &p->object);
 free_domain:
     engine_domain_fini(&p->domain);
 free_object:
@@ -141,7 +141,7 @@ static int nested_create(struct iommu_context *c, struct paging *parent, struct 
     if (error == 0) {
         error = engine_first_stage_init(&n->first, device);
         if (error != 0)
-            c->objects[n->object.id] = NULL;
+            object_remove(c, &n->object);
     }
     if (error != 0) {
         platform_free(c->guest, n, sizeof(*n));
@@ -356,7 +356,7 @@ static int invalidate(struct call *call)
         entry = c->step->entry[0];
     }
     bad = make_blocks(blocks, entry, &count);
-    if (count != 0)
+    if (blocks->count != 0)
         error = engine_invalidate(call->first, blocks);
     if (error != 0)
         return error;

@@ -9,108 +9,6 @@
 
 #define MAP_FLAGS (NIDUS_IOAS_MAP_FIXED_IOVA | NIDUS_IOAS_MAP_WRITEABLE | NIDUS_IOAS_MAP_READABLE)
 
-/* The list of areas ---------------------------------------------------------------------------------- */
-
-struct area **area_link(struct area **list, uint64_t iova)
-{
-    struct area **link = list;
-
-    while (*link != NULL && area_last(*link) < iova)
-        link = &(*link)->next;
-    return link;
-}
-
-static struct area *area_alloc(struct iommu_context *c)
-{
-    struct area *a = c->areas < MAX_AREAS ? platform_alloc(c->guest, sizeof(*a)) : NULL;
-
-    if (a != NULL)
-        c->areas++;
-    return a;
-}
-
-void areas_free(struct iommu_context *c, struct area **list)
-{
-    while (*list != NULL) {
-        struct area *a = *list;
-
-        *list = a->next;
-        c->areas--;
-        platform_free(c->guest, a, sizeof(*a));
-    }
-}
-
-int area_hold(struct iommu_context *c, struct area **chain, const struct area *wanted)
-{
-    struct area *a = area_alloc(c);
-
-    if (a == NULL)
-        return -NIDUS_ENOMEM;
-    *a = *wanted;
-    a->next = *chain;
-    *chain = a;
-    return 0;
-}
-
-/* Puts a chain of areas that follow each other into the list, where nothing is. */
-static void areas_join(struct ioas *ioas, struct area **chain)
-{
-    struct area **link = area_link(&ioas->areas, (*chain)->iova), *last = *chain;
-
-    while (last->next != NULL)
-        last = last->next;
-    last->next = *link;
-    *link = *chain;
-    *chain = NULL;
-}
-
-/* Takes those from *link to last out of their list, and tells their bytes. */
-static struct area *areas_leave(struct area **link, uint64_t last, uint64_t *bytes)
-{
-    struct area **end = link, *chain;
-
-    for (*bytes = 0; *end != NULL && (*end)->iova <= last; end = &(*end)->next)
-        *bytes += (*end)->length;
-    if (end == link)
-        return NULL;
-    chain = *link;
-    *link = *end;
-    *end = NULL;
-    return chain;
-}
-
-/* Makes a and the one behind it, where it ends, one. */
-static void area_unite(struct iommu_context *c, struct area *a)
-{
-    struct area *behind = a->next;
-
-    a->length += behind->length;
-    a->next = behind->next;
-    behind->next = NULL;
-    areas_free(c, &behind);
-}
-
-/* Cuts the area that iova lies inside in two.  -ENOMEM. */
-static int area_split(struct iommu_context *c, struct ioas *ioas, uint64_t iova)
-{
-    struct area *a = *area_link(&ioas->areas, iova), *behind;
-    uint64_t before;
-
-    if (a == NULL || a->iova >= iova)
-        return 0;
-    behind = area_alloc(c);
-    if (behind == NULL)
-        return -NIDUS_ENOMEM;
-    before = iova - a->iova;
-    *behind = *a;
-    behind->iova += before;
-    behind->gpa += before;
-    behind->length -= before;
-    a->length = before;
-    a->next = behind;
-    return 0;
-}
-
 /* Areas in the tables -------------------------------------------------------------------------------- */
 
 static struct area *work_areas(const struct work *w)
@@ -137,7 +35,7 @@ void work_begin(struct work *w)
     w->done = 0;
 }
 
-static int map_part(struct call *call, uint64_t *length, unsigned *entries)
+static inline int map_part(struct call *call, uint64_t *length, unsigned *entries)
 {
     struct work *w = &call->work;
     struct stage2 *table = &w->paging->domain.table;
@@ -158,7 +56,7 @@ static int map_part(struct call *call, uint64_t *length, unsigned *entries)
 }
 
 /* Goes on whatever happens: what leaves an IOAS has to leave all tables.  It splits no leaf, and so needs no memory. */
-static int unmap_part(struct call *call, uint64_t *length, unsigned *entries)
+static inline int unmap_part(struct call *call, uint64_t *length, unsigned *entries)
 {
     struct work *w = &call->work;
     uint64_t iova = w->area->iova + w->done;
@@ -249,13 +147,13 @@ static int map_held(struct call *call)
         call->resume = unmap_held;
         return unmap_held(call);
     }
-    areas_join(w->ioas, &w->held);
+    ioas_areas_join(w->ioas, &w->held);
     call->answer = w->tells;
     return 0;
 }
 
 /* May the areas that call->work holds be mapped in all tables?  Then they are. */
-static int map_everywhere(struct call *call)
+static inline int map_everywhere(struct call *call)
 {
     struct work *w = &call->work;
     int error = 0;
@@ -308,7 +206,7 @@ int ioas_map_ram(struct iommu_context *c, struct ioas *ioas)
         }
         if (area_hold(c, &one, &a) != 0)
             return -NIDUS_ENOMEM;
-        areas_join(ioas, &one);
+        ioas_areas_join(ioas, &one);
     }
     return 0;
 }
@@ -432,7 +330,7 @@ static int hold_copy(struct call *call, struct ioas *from, unsigned prot)
     struct area **link = &call->work.held;
     uint64_t at = copy->src_iova, last = at + copy->length - 1;
 
-    for (const struct area *a = *area_link(&from->areas, at); a != NULL && a->iova <= at; a = a->next) {
+    for (const struct area *a = *ioas_area_link(from, at); a != NULL && a->iova <= at; a = a->next) {
         uint64_t end = area_last(a) < last ? area_last(a) : last;
         struct area part = { .iova = copy->dst_iova + (at - copy->src_iova), .length = end - at + 1, .gpa = a->gpa + (at - a->iova),
                              .prot = prot, .writeable = a->writeable };
@@ -532,11 +430,11 @@ static int make_borders(struct iommu_context *c, struct ioas *ioas, const struct
     for (struct paging *p = cut || ioas->merged ? ioas->hwpts : NULL; p != NULL && error == 0; p = p->next)
         error = engine_domain_split(&p->domain, mapped->start, length);
     if (error == 0 && cut) {
-        error = area_split(c, ioas, mapped->start);
+        error = ioas_area_split(c, ioas, mapped->start);
         if (error == 0)
-            error = area_split(c, ioas, mapped->last + 1);
+            error = ioas_area_split(c, ioas, mapped->last + 1);
         if (error != 0 && c->areas != areas)
-            area_unite(c, *area_link(&ioas->areas, mapped->start - 1));
+            ioas_area_unite(c, ioas, *ioas_area_link(ioas, mapped->start - 1));
     }
     for (struct paging *p = ioas->hwpts; p != NULL && error != 0 && !ioas->small_pages; p = p->next)
         engine_domain_merge(&p->domain, mapped->start, length);
@@ -562,7 +460,7 @@ int call_ioas_unmap(struct call *call)
         return -NIDUS_EINVAL;
     if (last < unmap->iova)
         return -NIDUS_EOVERFLOW;
-    link = area_link(&ioas->areas, unmap->iova);
+    link = ioas_area_link(ioas, unmap->iova);
     if (!all) {
         error = check_unmap(*link, unmap->iova, last, &mapped, &cut);
         if (error == 0)
@@ -571,13 +469,13 @@ int call_ioas_unmap(struct call *call)
             return error;
     }
     if (cut)
-        link = area_link(&ioas->areas, unmap->iova);
-    held = areas_leave(link, last, &bytes);
+        link = ioas_area_link(ioas, unmap->iova);
+    held = ioas_areas_leave(ioas, link, last, &bytes);
     work_init(&call->work, ioas, held, bytes != unmap->length);
     unmap->length = bytes;
     for (struct area *a = held; a != NULL; a = a->next) /* a large page may lie across areas */
         while (a->next != NULL && a->next->iova == area_last(a) + 1)
-            area_unite(call->context, a);
+            areas_unite(call->context, a);
     work_begin(&call->work);
     call->resume = unmap_held;
     return unmap_held(call);

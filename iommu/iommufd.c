@@ -24,14 +24,24 @@ struct object *object_get(const struct iommu_context *c, uint64_t id, enum objec
 
 int object_add(struct iommu_context *c, struct object *object, enum object_type type)
 {
-    for (uint32_t id = 1; id < OBJECT_SLOTS; id++)
-        if (c->objects[id] == NULL) {
-            object->type = type;
-            object->id = id;
-            c->objects[id] = object;
-            return 0;
-        }
-    return -NIDUS_ENOMEM;
+    uint32_t id = c->next_id;
+
+    while (id < OBJECT_SLOTS && c->objects[id] != NULL)
+        id++;
+    c->next_id = id;
+    if (id == OBJECT_SLOTS)
+        return -NIDUS_ENOMEM;
+    object->type = type;
+    object->id = id;
+    c->objects[id] = object;
+    return 0;
+}
+
+void object_remove(struct iommu_context *c, const struct object *object)
+{
+    c->objects[object->id] = NULL;
+    if (object->id < c->next_id)
+        c->next_id = object->id;
 }
 
 void *object_create(struct iommu_context *c, size_t size, enum object_type type)
@@ -47,7 +57,7 @@ void *object_create(struct iommu_context *c, size_t size, enum object_type type)
 
 void object_destroy(struct iommu_context *c, struct object *object)
 {
-    c->objects[object->id] = NULL;
+    object_remove(c, object);
     switch (object->type) {
     case OBJECT_DEVICE: platform_free(c->guest, object, sizeof(struct assigned)); break;
     case OBJECT_IOAS:   ioas_free(c, (struct ioas *)object); break;
@@ -248,6 +258,7 @@ struct iommu_context *iommu_context_create(struct guest *guest, bool nested)
         .lock.rank = LOCK_CONTEXT, .event_lock.rank = LOCK_EVENTS, .guest = guest, .nested = nested, .due = UINT64_MAX,
     };
     c->call.context = c;
+    c->next_id = 1;
     c->objects = platform_alloc(guest, OBJECT_SLOTS * sizeof(*c->objects));
     c->faults = fault_ring_create(c, FAULT_RECORDS);
     c->step = platform_pages_alloc(guest, STEP_ORDER);

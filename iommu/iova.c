@@ -68,7 +68,7 @@ int iova_check(struct ioas *ioas, uint64_t iova, uint64_t length)
         return -NIDUS_EOVERFLOW;
     if (is_reserved(ioas, iova, last))
         return -NIDUS_EINVAL;
-    next = *area_link(&ioas->areas, iova);
+    next = *ioas_area_link(ioas, iova);
     return next != NULL && next->iova <= last ? -NIDUS_EEXIST : 0;
 }
 

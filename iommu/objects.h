@@ -59,8 +59,10 @@ struct channel_kind {
 };
 
 /* [iova, iova + length) of an IOAS is the guest's RAM at gpa. */
+#define AREA_LANES 2u
 struct area {
     struct area *next;          /* by IOVA */
+    struct area *lane[AREA_LANES]; /* the next one in the lanes that it is in */
     uint64_t iova, length, gpa;
     unsigned prot;              /* STAGE2_READ | STAGE2_WRITE */
     bool divisible;             /* put there by nidus, not by IOAS_MAP: an unmap may cut it */
@@ -70,6 +72,8 @@ struct area {
 struct ioas {
     struct object object;
     struct area *areas;
+    struct area *lane[AREA_LANES]; /* those of them that a search enters the list at */
+    unsigned joined;            /* so many have come */
     struct area *allowed;       /* where IOVAs are chosen; NULL: everywhere */
     struct paging *hwpts;
     bool small_pages;           /* leaves of 4 KiB alone (NIDUS_OPTION_HUGE_PAGES 0) */
@@ -228,7 +232,8 @@ struct iommu_context {
     uint32_t default_ioas;
     unsigned areas;             /* of all IOASes */
     unsigned pasids;            /* attached, of all devices */
-    struct object **objects;    /* [id] */
+    struct object **objects;    /* [id]: … */
+    uint32_t next_id;           /* … none below this one is free */
     struct lock event_lock;     /* guards faults, page requests, and: */
     struct channel *channel[CHANNELS];
     uint64_t ready;             /* a bit for each channel that has something to read */
@@ -243,6 +248,8 @@ struct object *object_find(const struct iommu_context *c, uint64_t id);
 struct object *object_get(const struct iommu_context *c, uint64_t id, enum object_type type);
 /* Gives it the lowest free id.  -ENOMEM: the guest has as many as it may. */
 int object_add(struct iommu_context *c, struct object *object, enum object_type type);
+/* It has none any more, and is the caller's. */
+void object_remove(struct iommu_context *c, const struct object *object);
 /* A zeroed one of size bytes, whose first member is its struct object, with an id.  NULL: -ENOMEM. */
 void *object_create(struct iommu_context *c, size_t size, enum object_type type);
 /* Frees an object without users and drops its references. */
@@ -270,16 +277,29 @@ int work_step(struct call *call, work_part *part);
 /* A step of mapping all areas in call->work.only.  On an error the domain holds some. */
 int ioas_fill(struct call *call);
 
-/* Lists of areas, sorted by IOVA. */
+/* areas.c: lists of areas, sorted by IOVA. */
 static inline uint64_t area_last(const struct area *a)
 {
     return a->iova + a->length - 1;
 }
+/* All 0, in no list.  NULL: no memory, or the guest has as many as it may. */
+struct area *area_alloc(struct iommu_context *c);
+void areas_free(struct iommu_context *c, struct area **list);
 /* The link to the first area that ends at or behind iova. */
 struct area **area_link(struct area **list, uint64_t iova);
-/* A copy of *wanted, at that link.  -ENOMEM: the guest has as many as it may. */
+/* A copy of *wanted, at that link.  -ENOMEM as above. */
 int area_hold(struct iommu_context *c, struct area **link, const struct area *wanted);
-void areas_free(struct iommu_context *c, struct area **list);
+/* Makes a and the one behind it, where it ends, one. */
+void areas_unite(struct iommu_context *c, struct area *a);
+/* The same of the list of an IOAS, whose links nothing else may change: … */
+struct area **ioas_area_link(struct ioas *ioas, uint64_t iova);
+void ioas_area_unite(struct iommu_context *c, struct ioas *ioas, struct area *a);
+/* … puts a chain of areas that follow each other where nothing is; … */
+void ioas_areas_join(struct ioas *ioas, struct area **chain);
+/* … takes those from *link to last out, and tells their bytes; … */
+struct area *ioas_areas_leave(struct ioas *ioas, struct area **link, uint64_t last, uint64_t *bytes);
+/* … cuts the area that iova lies inside in two.  -ENOMEM. */
+int ioas_area_split(struct iommu_context *c, struct ioas *ioas, uint64_t iova);
 
 /* iova.c */
 /* Is there an area that the domain does not reach, or that would lie where its device has an RMRR? */

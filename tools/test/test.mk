@@ -4,7 +4,7 @@
 
 # The VT-d engine without the object layer above it, and one unit under it.
 ENGINE_SRC := tools/test/host/fake_unit.c kernel/stage2.c \
-              $(filter-out $(addprefix iommu/,device.c dirty.c envelope.c events.c fault_queue.c fault_ring.c hwpt.c ioas.c iommufd.c iova.c viommu.c),$(wildcard iommu/*.c))
+              $(filter-out $(addprefix iommu/,areas.c device.c dirty.c envelope.c events.c fault_queue.c fault_ring.c hwpt.c ioas.c iommufd.c iova.c viommu.c),$(wildcard iommu/*.c))
 
 include $(wildcard tools/test/host/test_*.mk) tools/test/coverage/coverage.mk tools/test/dirty/dirty.mk \
         tools/test/property/property.mk tools/test/hostile/hostile.mk tools/test/threeway/threeway.mk tools/test/conformance/conformance.mk
