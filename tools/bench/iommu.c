@@ -150,6 +150,11 @@ static void second_stage(void)
         map(G1 + M2 + i * K4, G1 + M2 + i * K4, K4, i == 255 ? "map 4 KiB, the 256th of 512 in order" : NULL);
     for (unsigned i = 0; i < 512; i++)
         unmap(G1 + M2 + i * K4, K4, i == 255 ? "unmap 4 KiB, the 256th of 512 in order" : NULL);
+    for (unsigned i = 0; i < 4000; i++)
+        map(3 * G1 + i * 2 * K4, 3 * G1, K4, NULL);
+    map(3 * G1 + 4001 * K4, 3 * G1, K4, "map 4 KiB among 4,000 areas");
+    unmap(3 * G1 + 4001 * K4, K4, "unmap 4 KiB among 4,000 areas");
+    unmap(3 * G1, G1, NULL);
     map(G1 + M2, G1 + M2, M2, "map 2 MiB");
     unmap(G1 + M2, M2, "unmap 2 MiB");
     for (unsigned i = 0; i < 128; i++)

@@ -2231,6 +2231,9 @@ static void too_many_blocks_are_everything(void **state)
     put_entry(510, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (16 * 510 + 1) * K4, .npages = 3 });
     expect_invalidate(invalidate_request(hwpt, 512), 0, 512);
     assert_int_equal(engine.blocks.count, ENGINE_EVERYTHING);
+    put_entry(510, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = (16 * 510 + 1) * K4, .npages = 15 }); /* in the middle of an entry */
+    expect_invalidate(invalidate_request(hwpt, 512), 0, 512);
+    assert_int_equal(engine.blocks.count, ENGINE_EVERYTHING);
     put_good_entries(512);
     expect_invalidate(invalidate_request(hwpt, 512), 0, 512); /* the next request begins anew */
     assert_int_equal(engine.blocks.count, 1);

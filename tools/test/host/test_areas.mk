@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+HOST_TESTS += areas
+HOST_SRC_areas := iommu/areas.c
