@@ -36,9 +36,9 @@ int engine_domain_init(struct domain *d, const struct device *dev, unsigned flag
     return error;
 }
 
-void engine_domain_fini(struct domain *d)
+bool engine_domain_fini(struct domain *d)
 {
-    stage2_destroy(&d->table);
+    return stage2_destroy_some(&d->table);
 }
 
 const struct unit *engine_erratum_772415(void)

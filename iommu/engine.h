@@ -134,8 +134,8 @@ bool engine_device_fenced(const struct device *dev);
 #define ENGINE_NEST_PARENT 1u
 #define ENGINE_DIRTY       2u
 int engine_domain_init(struct domain *d, const struct device *dev, unsigned flags, struct guest *owner);
-/* users is 0. */
-void engine_domain_fini(struct domain *d);
+/* users is 0.  Frees its tables, a step of them as stage2_destroy_some does.  false: there are more. */
+bool engine_domain_fini(struct domain *d);
 /* The unit because of which erratum 772415 is in force; NULL: it is not. */
 const struct unit *engine_erratum_772415(void);
 int domain_allows_read_only(const struct domain *d);

@@ -76,7 +76,7 @@ int paging_create(struct call *call, struct ioas *ioas, const struct device *dev
 free_id:
     object_remove(c, &p->object);
 free_domain:
-    engine_domain_fini(&p->domain);
+    engine_domain_fini(&p->domain); /* which is nearly empty */
 free_object:
     platform_free(c->guest, p, sizeof(*p));
     return error;
@@ -85,9 +85,20 @@ free_object:
 void paging_free(struct iommu_context *c, struct paging *p)
 {
     ioas_remove_hwpt(p);
-    engine_domain_fini(&p->domain);
     put_faults(&p->object);
-    platform_free(c->guest, p, sizeof(*p));
+    p->next = c->dying;
+    c->dying = p;
+}
+
+bool paging_bury(struct iommu_context *c)
+{
+    struct paging *p = c->dying;
+
+    if (p != NULL && engine_domain_fini(&p->domain)) {
+        c->dying = p->next;
+        platform_free(c->guest, p, sizeof(*p));
+    }
+    return c->dying == NULL;
 }
 
 static int paging_made(struct call *call, struct paging *p)

@@ -88,8 +88,8 @@ uint64_t iommu_overdue(struct iommu_context *context);
  * caches.  When it returns true no device reaches the guest's memory.  false: a unit did not answer, the memory must not be
  * used again. */
 bool iommu_context_block(struct iommu_context *context);
-/* Frees the context; iommu_context_block came before. */
-void iommu_context_destroy(struct iommu_context *context);
+/* Frees the context, in steps as long as those of a call; iommu_context_block came before.  false: there is more, call it again. */
+bool iommu_context_destroy(struct iommu_context *context);
 
 /*
  * From now on units say by this message that iommu_poll has something to do: a write of data to address, which is never remapped.  One

@@ -221,6 +221,20 @@ static inline int finish(struct call *call, int error)
     return error;
 }
 
+/* The call is done, and goes on until the HWPTs that it ended are freed. */
+static int bury(struct call *call)
+{
+    return paging_bury(call->context) ? call->result : CALL_MORE;
+}
+
+__attribute__((noinline))
+static int begin_to_bury(struct call *call, int result)
+{
+    call->result = result;
+    call->resume = bury;
+    return bury(call);
+}
+
 int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uint64_t device_id)
 {
     struct call *call = &context->call;
@@ -228,6 +242,8 @@ int64_t iommu_call(struct iommu_context *context, uint64_t nr, uint64_t gpa, uin
 
     platform_lock(&context->lock);
     error = call->resume == NULL ? begin(call, nr, gpa, device_id) : call->resume(call);
+    if (error != CALL_MORE && context->dying != NULL)
+        error = begin_to_bury(call, error);
     if (error != CALL_MORE)
         error = finish(call, error);
     platform_unlock(&call->context->lock);
@@ -324,7 +340,8 @@ static void release_devices(struct iommu_context *c)
     }
 }
 
-void iommu_context_destroy(struct iommu_context *context)
+/* All but the HWPTs' tables. */
+static void release(struct iommu_context *context)
 {
     /* What refers to something goes before it. */
     static const enum object_type order[] = {
@@ -332,11 +349,22 @@ void iommu_context_destroy(struct iommu_context *context)
     };
     bool all = true;
 
+    context->released = true;
+    context->due = UINT64_MAX;
     areas_free(context, &context->call.work.held); /* of a call that was not finished */
     release_devices(context);
     for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++)
         all &= destroy_all(context, order[i]);
     if (!all)
         platform_log("guest %s: tables that a unit may still use are never given back", platform_guest_name(context->guest));
+}
+
+bool iommu_context_destroy(struct iommu_context *context)
+{
+    if (!context->released)
+        release(context);
+    if (!paging_bury(context))
+        return false;
     free_context(context);
+    return true;
 }

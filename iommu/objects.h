@@ -83,7 +83,7 @@ struct ioas {
 struct paging {
     struct object object;
     struct ioas *ioas;
-    struct paging *next;        /* of the IOAS */
+    struct paging *next;        /* of the IOAS; when it is none any more, of dying */
     bool automatic;             /* made by attaching the IOAS, no nest parent; goes with the last device */
     struct domain domain;
 };
@@ -196,6 +196,7 @@ struct call {
     uint32_t known, size;       /* of the payload: for nidus; without piece: for the guest */
     bool answer;                /* the payload goes back to the guest, set by the handler; even with an error */
     int (*resume)(struct call *call);
+    int result;                 /* when all is done but the burying */
     struct work work;
     struct first_stage *first;  /* HWPT_INVALIDATE, … */
     uint32_t entries;           /* … which has so many */
@@ -240,6 +241,8 @@ struct iommu_context {
     uint64_t due;               /* when page requests have to be looked at that the guest may have forgotten; UINT64_MAX: there are none */
     struct fault_ring *faults;
     struct invalidate_step *step;
+    struct paging *dying;       /* HWPTs that are gone but for their tables: the call goes on until there is none */
+    bool released;              /* iommu_context_destroy has begun */
 };
 
 /* iommufd.c: objects and ids.  A new object has no id before object_add; its memory is the guest's. */
@@ -313,7 +316,10 @@ int iova_choose(const struct ioas *ioas, uint64_t gpa, uint64_t length, uint64_t
 /* Makes a HWPT with all that the IOAS maps, in steps, and then calls filled. */
 int paging_create(struct call *call, struct ioas *ioas, const struct device *device, unsigned flags,
                   int (*filled)(struct call *call, struct paging *paging));
+/* It is no object any more, and is buried in steps. */
 void paging_free(struct iommu_context *c, struct paging *paging);
+/* A step of freeing the tables of those.  true: none is left. */
+bool paging_bury(struct iommu_context *c);
 void nested_free(struct iommu_context *c, struct nested *nested);
 
 /* events.c */

@@ -142,7 +142,7 @@ static bool take_back(struct device *device, char reason[160])
         platform_format(reason, 160, "its remapping unit does not answer");
         return false;
     }
-    engine_domain_fini(&k->domain);
+    stage2_destroy(&k->domain.table);
     platform_free(NULL, k, sizeof *k);
     return true;
 }

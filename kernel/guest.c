@@ -321,8 +321,8 @@ static void abandon(struct guest *g)
 {
     if (g->iommu != NULL && !iommu_context_block(g->iommu))
         return;
-    if (g->iommu != NULL)
-        iommu_context_destroy(g->iommu);
+    while (g->iommu != NULL && !iommu_context_destroy(g->iommu))
+        ;
     if (g->xstate.area != NULL)
         xstate_destroy(&g->xstate);
     if (g->memory.root != NULL)
@@ -466,9 +466,6 @@ void guest_end(struct guest *g, const char *why)
         log_line("guest %s: %s; a remapping unit did not confirm that its DMA has stopped: its memory is not used again", g->name, why);
         return;
     }
-    if (g->iommu != NULL)
-        iommu_context_destroy(g->iommu);
-    g->iommu = NULL;
     log_line("guest %s: %s%s", g->name, why, g->device_count != 0 ? "; DMA of its devices is stopped and blocked" : "");
     g->device_count = 0;
 }
@@ -477,6 +474,11 @@ bool guest_reclaim(struct guest *g)
 {
     if (g->frames == NULL)
         return false;
+    if (g->iommu != NULL) {
+        if (iommu_context_destroy(g->iommu))
+            g->iommu = NULL;
+        return true;
+    }
     bool more = give_back(g, RECLAIM_STEP);
     if (!more)
         log_line("guest %s: its %llu MiB are scrubbed and free; of %llu pages for tables and objects %llu are missing", g->name,

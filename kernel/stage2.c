@@ -209,22 +209,39 @@ int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned l
     return s->root == NULL ? -NIDUS_ENOMEM : 0;
 }
 
-static void destroy_table(struct stage2 *s, uint64_t *table, unsigned level)
+/* Frees what is under the table, and it, as far as *left tables go.  What it frees is linked no more. */
+static bool destroy_table(struct stage2 *s, uint64_t *table, unsigned level, unsigned *left)
 {
     for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
         uint64_t entry = platform_load64(&table[i]);
 
-        if (is_table(s, entry, level))
-            destroy_table(s, child_of(entry), level - 1);
+        if (!is_table(s, entry, level))
+            continue;
+        if (!destroy_table(s, child_of(entry), level - 1, left))
+            return false;
+        platform_store64(&table[i], 0);
     }
+    if (*left == 0)
+        return false;
+    --*left;
     platform_pages_free(s->owner, table, 0);
+    return true;
+}
+
+bool stage2_destroy_some(struct stage2 *s)
+{
+    unsigned left = STAGE2_DESTROY_STEP;
+
+    if (s->root != NULL && !destroy_table(s, s->root, s->levels, &left))
+        return false;
+    s->root = NULL;
+    return true;
 }
 
 void stage2_destroy(struct stage2 *s)
 {
-    if (s->root != NULL)
-        destroy_table(s, s->root, s->levels);
-    s->root = NULL;
+    while (!stage2_destroy_some(s))
+        ;
 }
 
 static int check_range(const struct stage2 *s, uint64_t gpa, uint64_t size)

@@ -55,7 +55,11 @@ struct stage2_freed {
 /* An empty table.  -EINVAL: levels; -ENOMEM. */
 int stage2_init(struct stage2 *s, const struct stage2_format *format, unsigned levels, unsigned page_sizes,
                 bool coherent, struct guest *owner);
-/* Frees every table.  No hardware may use it any more. */
+/* Frees its tables, of which there may be a million, at most STAGE2_DESTROY_STEP at a time.  No hardware may use it any more, and nothing
+ * but this is done with it.  false: there are more. */
+#define STAGE2_DESTROY_STEP 512u
+bool stage2_destroy_some(struct stage2 *s);
+/* All at once. */
 void stage2_destroy(struct stage2 *s);
 
 /*

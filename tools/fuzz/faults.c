@@ -241,7 +241,7 @@ static void stop(void)
     hw.gone = false;
     for (unsigned i = 0; i < GUESTS; i++)
         if (guest[i].context && iommu_context_block(guest[i].context))
-            iommu_context_destroy(guest[i].context);
+            destroy_whole(guest[i].context);
     units_free();
 }
 

@@ -128,11 +128,11 @@ int engine_domain_init(struct domain *d, const struct device *dev, unsigned flag
     return stage2_init(&d->table, &stage2_vtd, engine.levels, STAGE2_2M, !engine.no_snoop, owner);
 }
 
-void engine_domain_fini(struct domain *d)
+bool engine_domain_fini(struct domain *d)
 {
     record(ENGINE_DOMAIN_FINI);
     require(d->users == 0, "a domain in use is freed");
-    stage2_destroy(&d->table);
+    return stage2_destroy_some(&d->table);
 }
 
 const struct unit *engine_erratum_772415(void)

@@ -304,7 +304,7 @@ static void stop(void)
 {
     assert_true(iommu_context_block(context));
     expect_fault(DEVICE, MODEL_READ, 0x1000, 0x59);
-    iommu_context_destroy(context);
+    destroy_whole(context);
     expect_no_violation();
     engine_forget_units();
     model_host_free(model);

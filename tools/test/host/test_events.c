@@ -14,6 +14,7 @@
 #include "iommu/objects.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/recording_engine.h"
+#include "tools/test/host/whole_call.h"
 
 #define K4 0x1000ULL
 #define M1 0x100000ULL
@@ -194,7 +195,7 @@ static int teardown(void **state)
     (void)state;
     assert_true(iommu_context_block(context));
     assert_int_equal(assigned(device_id)->used | assigned(other_id)->used, 0);
-    iommu_context_destroy(context);
+    destroy_whole(context);
     assert_int_equal(host_pages_live(), 0);
     assert_int_equal(host_objects_live(), 0);
     assert_int_equal(guest->bytes_used, 0);

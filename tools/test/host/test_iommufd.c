@@ -15,6 +15,7 @@
 #include "iommu/objects.h"
 #include "tools/test/host/platform.h"
 #include "tools/test/host/recording_engine.h"
+#include "tools/test/host/whole_call.h"
 
 #define K4 0x1000ULL
 #define M1 0x100000ULL
@@ -47,7 +48,7 @@ static void start(bool nested)
 static void stop(void)
 {
     assert_true(iommu_context_block(context));
-    iommu_context_destroy(context);
+    destroy_whole(context);
     assert_int_equal(host_pages_live(), 0);
     assert_int_equal(host_objects_live(), 0);
     assert_int_equal(guest->bytes_used, 0);
@@ -492,7 +493,7 @@ static void another_guests_id_is_enoent(void **state)
     guest = second;
     assert_int_equal(destroy(ids[7]), -NIDUS_ENOENT);
     assert_int_equal(attach(device_id, iommu_default_ioas(theirs), NULL), -NIDUS_ENOENT);
-    iommu_context_destroy(theirs);
+    destroy_whole(theirs);
     assert_int_equal(second->bytes_used, 0);
     context = first;
     guest = second->next;
@@ -2765,7 +2766,7 @@ static void other_guests_go_on_between_the_steps(void **state)
     between_steps = other_guest_maps;
     assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
     assert_true(all_mapped(long_a, ODD) && all_mapped(long_b, ODD));
-    iommu_context_destroy(others);
+    destroy_whole(others);
     assert_int_equal(other_guest->bytes_used, 0);
 }
 
@@ -2796,6 +2797,105 @@ static void a_guest_may_end_in_the_middle_of_an_unmap(void **state)
     assert_int_equal(map_at(long_ioas, RW, 0, RAM, ODD), 0);
     u.ioas_id = long_ioas;
     begin_and_end(NIDUS_CALL_IOAS_UNMAP, &u, sizeof(u), 3);
+}
+
+/* A page in each GiB takes two tables. */
+#define FAR 600u
+
+static uint32_t ioas_with_many_tables(void)
+{
+    uint32_t ioas = new_ioas();
+
+    for (uint64_t i = 1; i <= FAR; i++)
+        assert_int_equal(map_at(ioas, RW, 0, K4, i << 30), 0);
+    return ioas;
+}
+
+static uint64_t used_before;
+
+static void at_most_512_tables_went(void)
+{
+    assert_in_range(used_before - guest->bytes_used, 1, 512 * K4);
+    used_before = guest->bytes_used;
+}
+
+/* What ends a HWPT returns when all its tables are given back. */
+static void expect_ended_in_steps(uint64_t before)
+{
+    assert_in_range(steps, 2 * FAR / 512 + 1, 2 * FAR / 512 + 2);
+    assert_in_range(before - guest->bytes_used, 2 * FAR * K4, (2 * FAR + 8) * K4);
+    between_steps = nothing;
+}
+
+static void a_large_hwpt_is_destroyed_in_steps(void **state)
+{
+    uint32_t hwpt = new_plain(ioas_with_many_tables());
+    uint64_t before = used_before = guest->bytes_used;
+
+    (void)state;
+    between_steps = at_most_512_tables_went;
+    assert_int_equal(destroy(hwpt), 0);
+    expect_ended_in_steps(before);
+    assert_int_equal(destroy(hwpt), -NIDUS_ENOENT);
+}
+
+static void a_large_automatic_hwpt_goes_in_steps(void **state)
+{
+    uint32_t ioas = ioas_with_many_tables(), plain = new_plain(ram_ioas), out;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(attach(device_id, ioas, NULL), 0);
+    before = used_before = guest->bytes_used;
+    between_steps = at_most_512_tables_went;
+    assert_int_equal(detach(device_id), 0);
+    expect_ended_in_steps(before);
+
+    assert_int_equal(attach(device_id, ioas, NULL), 0);
+    before = used_before = guest->bytes_used;
+    between_steps = at_most_512_tables_went;
+    assert_int_equal(attach(device_id, plain, &out), 0);
+    expect_ended_in_steps(before);
+    assert_int_equal(out, plain);
+}
+
+static void a_large_hwpt_that_cannot_be_filled_goes_in_steps(void **state)
+{
+    uint32_t ioas = ioas_with_many_tables(), id;
+    uint64_t used = guest->bytes_used;
+
+    (void)state;
+    engine_fail(ENGINE_MAP, FAR, -NIDUS_ENOMEM, DAMAGE_NONE);
+    assert_int_equal(alloc_paging(ioas, 0, &id), -NIDUS_ENOMEM);
+    assert_int_equal(steps, FAR / 8 + 2 * FAR / 512); /* the filling, a map 65 of 512 entries, and two more */
+    assert_int_equal(guest->bytes_used, used);
+}
+
+static void a_guest_may_end_in_the_middle_of_a_destroy(void **state)
+{
+    struct nidus_destroy d = { .size = sizeof(d), .id = new_plain(ioas_with_many_tables()) };
+
+    (void)state;
+    begin_and_end(NIDUS_CALL_DESTROY, &d, sizeof(d), 1);
+}
+
+static void a_context_with_large_hwpts_is_destroyed_in_steps(void **state)
+{
+    uint32_t ioas = ioas_with_many_tables();
+    unsigned made = 1;
+
+    (void)state;
+    new_plain(ioas);
+    new_plain(ioas);
+    assert_true(iommu_context_block(context));
+    for (used_before = guest->bytes_used; !iommu_context_destroy(context); made++)
+        if (made > 1) /* the first frees all else, too */
+            at_most_512_tables_went();
+        else
+            used_before = guest->bytes_used;
+    assert_in_range(made, 2 * (2 * FAR / 512 + 1), 2 * (2 * FAR / 512 + 2));
+    assert_int_equal(guest->bytes_used, 0);
+    start(true);
 }
 
 static void a_guest_may_end_while_a_table_is_filled(void **state)
@@ -2987,7 +3087,7 @@ static void tables_of_a_unit_that_does_not_answer_are_not_given_back(void **stat
     d = engine_device(device_id);
     p = (struct paging *)((char *)domain_of(device_id) - offsetof(struct paging, domain));
     engine_fail(ENGINE_DETACH, 1, -NIDUS_EIO, DAMAGE_NONE);
-    iommu_context_destroy(context);
+    destroy_whole(context);
     assert_true(host_log_has("never given back"));
     engine_attached(d, ENGINE_NO_PASID, &domain, &first);
     assert_ptr_equal(domain, &p->domain);
@@ -3430,6 +3530,11 @@ int main(void)
         TEST(a_long_unmap_goes_on_when_a_unit_does_not_answer),
         TEST(a_new_table_is_filled_in_steps),
         TEST(other_guests_go_on_between_the_steps),
+        TEST(a_large_hwpt_is_destroyed_in_steps),
+        TEST(a_large_automatic_hwpt_goes_in_steps),
+        TEST(a_large_hwpt_that_cannot_be_filled_goes_in_steps),
+        TEST(a_guest_may_end_in_the_middle_of_a_destroy),
+        TEST(a_context_with_large_hwpts_is_destroyed_in_steps),
         TEST(a_guest_may_end_in_the_middle_of_a_map),
         TEST(a_guest_may_end_in_the_middle_of_an_unmap),
         TEST(a_guest_may_end_while_a_table_is_filled),

@@ -18,6 +18,7 @@
 #include "tools/test/host/platform.h"
 #include "tools/test/host/units.h"
 #include "tools/vtd-model/host_platform.h"
+#include "tools/test/host/whole_call.h"
 
 #define K4      0x1000ULL
 #define RAM     (4ULL << 20)
@@ -169,8 +170,8 @@ static void stop(void)
 {
     no_violation();
     assert_true(iommu_context_block(one.context) && iommu_context_block(two.context));
-    iommu_context_destroy(one.context);
-    iommu_context_destroy(two.context);
+    destroy_whole(one.context);
+    destroy_whole(two.context);
     assert_int_equal(one.guest->bytes_used + two.guest->bytes_used, 0);
     units_free();
     model_host_free(model);

@@ -139,8 +139,8 @@ static void stop(void)
     if (model_violations(model))
         fail_msg("%u violations, the first: %s", model_violations(model), model_violation(model, 0));
     assert_true(iommu_context_block(writer.context) && iommu_context_block(reader.context));
-    iommu_context_destroy(writer.context);
-    iommu_context_destroy(reader.context);
+    destroy_whole(writer.context);
+    destroy_whole(reader.context);
     assert_int_equal(writer.guest->bytes_used + reader.guest->bytes_used, 0);
     units_free();
     model_host_free(model);

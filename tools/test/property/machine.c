@@ -6,6 +6,7 @@
 #include "iommu/unit.h"
 #include "property.h"
 #include "tools/test/host/units.h"
+#include "tools/test/host/whole_call.h"
 
 struct machine m;
 
@@ -154,7 +155,7 @@ static void guest_ends(struct guest_ *g)
             m.device[i].leaving = true;
         }
     m.in_call = true;
-    iommu_context_destroy(g->context);
+    destroy_whole(g->context);
     m.in_call = false;
     for (unsigned i = 0; i < m.devices; i++)
         if (m.device[i].guest == g) {
