@@ -20,5 +20,5 @@ $(B)/bench/obj/%.c.o: %.c | $(B)/deps.stamp
 bench-host: $(B)/bench/iommu
 	$(Q)B=$(B) COMPILER="$$($(CC_TARGET) --version | head -n 1)" tools/bench/iommu
 
-bench: bench-host $(NIDUS_EFI) $(B)/guests/bench.elf $(IMAGE_GUESTS) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
+bench: bench-host $(NIDUS_EFI) $(addprefix $(B)/guests/,bench.elf cpu-check.elf dma-check.elf) $(B)/qemu/qemu-system-x86_64 $(B)/bochs/bochs
 	$(Q)B=$(B) tools/bench/bench
