@@ -76,7 +76,8 @@ int paging_create(struct call *call, struct ioas *ioas, const struct device *dev
 free_id:
     object_remove(c, &p->object);
 free_domain:
-    engine_domain_fini(&p->domain); /* which is nearly empty */
+    while (!engine_domain_fini(&p->domain)) /* which has RMRRs at most */
+        ;
 free_object:
     platform_free(c->guest, p, sizeof(*p));
     return error;
