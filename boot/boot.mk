@@ -10,8 +10,9 @@ EFI_CFLAGS := $(CFLAGS_FREESTANDING) -fpic -fshort-wchar -fvisibility=hidden -DG
               -DNIDUS_VERSION='"$(NIDUS_VERSION)"'
 EFI_SECTIONS := .text .sdata .data .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
 
-# What links any EFI program: its objects are the prerequisites.
-EFI_LINK = ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined -z noexecstack -T /usr/lib/elf_x86_64_efi.lds \
+# What links any EFI program: its objects are the prerequisites.  Debian 13's gnu-efi enters at _entry, which its libefi.a has: that initialises
+# itself first, and nothing here uses it.
+EFI_LINK = ld -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined -z noexecstack --defsym=_entry=efi_main -T /usr/lib/elf_x86_64_efi.lds \
            -o $@.so /usr/lib/crt0-efi-x86_64.o $(filter %.o,$^) /usr/lib/libgnuefi.a && \
            objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $@.so $@
 
