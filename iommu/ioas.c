@@ -213,11 +213,11 @@ int ioas_map_ram(struct iommu_context *c, struct ioas *ioas)
 
 int ioas_add_hwpt(struct ioas *ioas, struct paging *paging)
 {
+    if (iova_collide(ioas->areas, &paging->domain) || iova_collide(ioas->allowed, &paging->domain))
+        return -NIDUS_EADDRINUSE;
     for (const struct area *a = ioas->areas; a != NULL; a = a->next)
         if (engine_domain_allows(&paging->domain, a->prot) != 0)
             return -NIDUS_EINVAL;
-    if (iova_collide(ioas->areas, &paging->domain) || iova_collide(ioas->allowed, &paging->domain))
-        return -NIDUS_EADDRINUSE;
     paging->ioas = ioas;
     paging->next = ioas->hwpts;
     ioas->hwpts = paging;
@@ -256,14 +256,19 @@ int call_ioas_alloc(struct call *call)
     return 0;
 }
 
-/* The checks that concern the memory alone. */
-static int check_memory(const struct nidus_ioas_map *map)
+/* Where the memory goes: as the guest says, or map->iova is chosen.  In Linux's order. */
+static int place_map(struct ioas *ioas, struct nidus_ioas_map *map)
 {
+    int error;
+
     if (map->length == 0)
         return -NIDUS_EINVAL;
     if (map->user_va + map->length < map->user_va)
         return -NIDUS_EOVERFLOW;
-    return map->user_va % PAGE_SIZE != 0 || map->length % PAGE_SIZE != 0 ? -NIDUS_EINVAL : 0;
+    if ((map->flags & NIDUS_IOAS_MAP_FIXED_IOVA) == 0)
+        return (map->user_va | map->length) % PAGE_SIZE != 0 ? -NIDUS_EINVAL : iova_choose(ioas, map->user_va, map->length, &map->iova);
+    error = iova_check(ioas, map->iova, map->length);
+    return error == 0 && map->user_va % PAGE_SIZE != 0 ? -NIDUS_EINVAL : error;
 }
 
 /* Is all of it the guest's memory, with these rights?  *hpa: where it is, when that is one piece; else 0. */
@@ -302,10 +307,7 @@ int call_ioas_map(struct call *call)
     ioas = ioas_get(call, map->ioas_id);
     if (ioas == NULL)
         return -NIDUS_ENOENT;
-    error = check_memory(map);
-    if (error == 0)
-        error = map->flags & NIDUS_IOAS_MAP_FIXED_IOVA ? iova_check(ioas, map->iova, map->length)
-                                                       : iova_choose(ioas, map->user_va, map->length, &map->iova);
+    error = place_map(ioas, map);
     if (error != 0)
         return error;
     if (!find_memory(c->guest, map, prot & STAGE2_WRITE ? PLATFORM_WRITE : 0, &hpa))
@@ -437,7 +439,7 @@ static int make_borders(struct iommu_context *c, struct ioas *ioas, const struct
             ioas_area_unite(c, ioas, *ioas_area_link(ioas, mapped->start - 1));
     }
     for (struct paging *p = ioas->hwpts; p != NULL && error != 0 && !ioas->small_pages; p = p->next)
-        engine_domain_merge(&p->domain, mapped->start, length);
+        ioas->merged |= engine_domain_merge(&p->domain, mapped->start, length);
     return error;
 }
 

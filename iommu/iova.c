@@ -87,17 +87,19 @@ static uint64_t chosen_alignment(uint64_t gpa, uint64_t length)
     return alignment;
 }
 
-/* The lowest free range in [first, last], not at 0. */
+/* The lowest free range in [first, last], not at 0.  All tables reach last, so what is reserved there ends. */
 static int choose_within(const struct ioas *ioas, uint64_t first, uint64_t last, uint64_t length, uint64_t alignment, uint64_t *iova)
 {
     uint64_t candidate = first == 0 ? alignment : align_up(first, alignment);
-    struct nidus_iova_range reserved;
+    struct nidus_iova_range reserved = { 0 };
     const struct area *a = ioas->areas;
 
     while (candidate <= last && last - candidate >= length - 1) {
         while (a != NULL && area_last(a) < candidate)
             a = a->next;
-        if (next_reserved(ioas, candidate, candidate + length - 1, &reserved)) {
+        if (reserved.last < candidate) /* the next one is behind */
+            next_reserved(ioas, candidate, UINT64_MAX, &reserved);
+        if (reserved.start <= candidate + length - 1) {
             candidate = align_up(reserved.last + 1, alignment);
         } else if (a != NULL && a->iova <= candidate + length - 1) {
             candidate = align_up(area_last(a) + 1, alignment);

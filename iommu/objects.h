@@ -266,7 +266,7 @@ void ioas_free(struct iommu_context *c, struct ioas *ioas);
 /* All RAM at IOVA = GPA.  The IOAS is new. */
 int ioas_map_ram(struct iommu_context *c, struct ioas *ioas);
 /* Puts the HWPT, whose domain is new and empty, into its IOAS; ioas_fill comes next.
- * -EINVAL: a read-only area in a nest parent; -EADDRINUSE: an area that the table does not reach, or where it has an RMRR. */
+ * -EADDRINUSE: an area that the table does not reach, or where it has an RMRR; -EINVAL: a read-only area in a nest parent. */
 int ioas_add_hwpt(struct ioas *ioas, struct paging *paging);
 void ioas_remove_hwpt(struct paging *paging);
 /* NULL: there is none. */

@@ -207,6 +207,29 @@ static void random_changes_of_thousands_of_areas(void **state)
     assert_null(ioas.lane[1]);
 }
 
+/* What an area may be used for is the same in both parts: a part that could be written more than the whole would open another guest's memory. */
+static void both_parts_of_a_cut_area_are_as_it_was(void **state)
+{
+    (void)state;
+    for (unsigned bits = 0; bits < 16; bits++) {
+        struct area *a = hold(10, 4), *behind;
+
+        a->prot = bits & (STAGE2_READ | STAGE2_WRITE);
+        a->divisible = bits & 4;
+        a->writeable = bits & 8;
+        ioas_areas_join(&ioas, &a);
+        split(12);
+        a = ioas.areas;
+        behind = a->next;
+        check_lists();
+        assert_int_equal(behind->iova, 12 * PAGE_SIZE);
+        assert_int_equal(behind->prot, bits & (STAGE2_READ | STAGE2_WRITE));
+        assert_true(behind->divisible == a->divisible && a->divisible == ((bits & 4) != 0));
+        assert_true(behind->writeable == a->writeable && a->writeable == ((bits & 8) != 0));
+        leave(0, PAGES);
+    }
+}
+
 static void a_chain_joins_as_a_whole(void **state)
 {
     struct area *chain = NULL, **end = &chain;
@@ -277,6 +300,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(random_changes_of_thousands_of_areas),
+        TEST(both_parts_of_a_cut_area_are_as_it_was),
         TEST(a_chain_joins_as_a_whole),
         TEST(every_16th_area_is_in_a_lane),
         TEST(so_is_every_16th_that_a_cut_makes),

@@ -700,8 +700,11 @@ static void map_checks_in_linuxs_order(void **state)
     m.length = K4;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EINVAL); /* iova not aligned */
     m.iova = 0;
+    m.user_va = RAM + 1;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EEXIST);
     m.iova = RAM;
+    assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EINVAL); /* user_va not aligned */
+    m.user_va = RAM;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), -NIDUS_EFAULT);
     m.user_va = 0;
     assert_int_equal(CALL(NIDUS_CALL_IOAS_MAP, m), 0);
@@ -779,6 +782,19 @@ static void an_area_beyond_the_new_table_is_eaddrinuse(void **state)
     assert_int_equal(map_at(ioas, RW, 0, K4, 1ULL << 48), 0);
     assert_int_equal(alloc_paging(ioas, 0, &hwpt), -NIDUS_EADDRINUSE);
     assert_int_equal(attach(device_id, ioas, NULL), -NIDUS_EADDRINUSE);
+}
+
+static void what_a_new_table_does_not_reach_is_looked_for_before_what_it_must_not_map(void **state)
+{
+    uint32_t ioas = new_ioas(), hwpt;
+
+    (void)state;
+    engine.unit.errata_772415 = true;
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, 1ULL << 48), 0);
+    assert_int_equal(alloc_paging(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &hwpt), -NIDUS_EADDRINUSE);
+    assert_int_equal(unmap(ioas, 1ULL << 48, K4, NULL), 0);
+    assert_int_equal(map_at(ioas, NIDUS_IOAS_MAP_READABLE, 0, K4, M1), 0);
+    assert_int_equal(alloc_paging(ioas, NIDUS_HWPT_ALLOC_NEST_PARENT, &hwpt), -NIDUS_EINVAL);
 }
 
 static void a_chosen_iova_is_the_lowest_gap_as_aligned_as_the_memory(void **state)
@@ -1438,6 +1454,57 @@ static void areas_side_by_side_share_large_pages(void **state)
     assert_true(absent(a, 3 * M1) && absent(b, 3 * M1));
     assert_true(maps(a, 3 * M1 - K4, 5 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
     assert_true(maps(b, 3 * M1 - K4, 5 * M1 - K4, STAGE2_READ | STAGE2_WRITE));
+}
+
+static void use_up_areas(void)
+{
+    uint32_t ioas = new_ioas();
+    uint64_t iova = 0;
+
+    while (map(ioas, RW, 0, K4, &iova) == 0)
+        ;
+}
+
+/* The RAM's IOAS has small pages, and areas that meet in the middle of a large one. */
+static uint32_t small_pages_of_two_areas(void)
+{
+    uint32_t hwpt;
+
+    assert_int_equal(set_huge_pages(ram_ioas, 0), 0);
+    hwpt = new_plain(ram_ioas);
+    assert_int_equal(unmap(ram_ioas, 3 * M1, M1, NULL), 0);
+    assert_int_equal(map_at(ram_ioas, RW, 3 * M1, M1, 3 * M1), 0);
+    return hwpt;
+}
+
+/* An unmap that cuts an area and fails makes large pages of what it had split, and of what was small before. */
+static void a_large_page_that_a_failed_unmap_made_is_not_forgotten(void **state)
+{
+    uint32_t hwpt = small_pages_of_two_areas();
+    uint64_t left;
+
+    (void)state;
+    assert_int_equal(set_huge_pages(ram_ioas, 1), 0);
+    use_up_areas();
+    assert_int_equal(unmap(ram_ioas, 2 * M1 + M1 / 2, M1 / 2, NULL), -NIDUS_ENOMEM);
+    assert_int_equal(leaf_at(hwpt, 3 * M1), 2 * M1);
+    left = guest->bytes_left;
+    guest->bytes_left = 0;
+    assert_int_equal(unmap(ram_ioas, 3 * M1, M1, NULL), -NIDUS_ENOMEM);
+    assert_true(maps(hwpt, 3 * M1, 3 * M1, STAGE2_READ | STAGE2_WRITE));
+    guest->bytes_left = left;
+    assert_int_equal(unmap(ram_ioas, 3 * M1, M1, NULL), 0);
+    assert_true(absent(hwpt, 3 * M1));
+}
+
+static void a_failed_unmap_makes_no_large_page_where_there_are_to_be_none(void **state)
+{
+    uint32_t hwpt = small_pages_of_two_areas();
+
+    (void)state;
+    use_up_areas();
+    assert_int_equal(unmap(ram_ioas, 2 * M1 + M1 / 2, M1 / 2, NULL), -NIDUS_ENOMEM);
+    assert_int_equal(leaf_at(hwpt, 3 * M1), K4);
 }
 
 static void areas_side_by_side_go_at_once_and_without_memory(void **state)
@@ -3440,7 +3507,7 @@ int main(void)
         TEST(memory_that_is_not_the_guests_is_efault),
         TEST(the_interrupt_range_is_reserved),
         TEST(an_iova_beyond_a_table_is_einval),
-        TEST(an_area_beyond_the_new_table_is_eaddrinuse),
+        TEST(an_area_beyond_the_new_table_is_eaddrinuse), TEST(what_a_new_table_does_not_reach_is_looked_for_before_what_it_must_not_map),
         TEST(a_chosen_iova_is_the_lowest_gap_as_aligned_as_the_memory),
         TEST(a_chosen_iova_avoids_the_interrupt_range),
         TEST(no_gap_is_enospc),
@@ -3470,6 +3537,7 @@ int main(void)
         TEST(nidus_lets_the_default_ioas_be_cut),
         TEST(a_cut_without_memory_changes_nothing),
         TEST(areas_side_by_side_share_large_pages),
+        TEST(a_large_page_that_a_failed_unmap_made_is_not_forgotten), TEST(a_failed_unmap_makes_no_large_page_where_there_are_to_be_none),
         TEST(areas_side_by_side_go_at_once_and_without_memory),
         TEST(an_unmap_without_memory_unmaps_nothing),
         TEST(a_unit_that_does_not_answer_leaves_the_range_unmapped),
