@@ -191,11 +191,7 @@ int map(uint32_t ioas, uint64_t iova, const void *at, uint64_t bytes)
 
 int map_anywhere(uint32_t ioas, uint64_t *iova, const void *at, uint64_t bytes)
 {
-    struct nidus_ioas_map call = { .size = sizeof(call), .flags = RW, .ioas_id = ioas, .user_va = gpa(at), .length = bytes };
-    int error = nidus_call(NIDUS_CALL_IOAS_MAP, &call, 0);
-
-    *iova = call.iova;
-    return error;
+    return iommufd_ioas_map_anywhere(ioas, iova, gpa(at), bytes, RW);
 }
 
 int unmap(uint32_t ioas, uint64_t iova, uint64_t length, uint64_t *bytes)

@@ -98,12 +98,14 @@ static void pasid_dirty_tracking(void)
 static void dirty_capability(void)
 {
     for (unsigned device = 0; device < DEVICES; device++) {
-        struct nidus_hw_info call = { .size = sizeof(call), .dev_id = ID(device) };
+        struct nidus_hw_info_vtd unit;
+        uint64_t capabilities;
+        unsigned pasid_bits;
 
         if (!ID(device))
             continue;
-        ok(nidus_call(NIDUS_CALL_GET_HW_INFO, &call, 0));
-        holds(!!(call.out_capabilities & NIDUS_HW_CAP_DIRTY_TRACKING) == (device != UNTRACKED));
+        ok(iommufd_hw_info_full(ID(device), &unit, &capabilities, &pasid_bits));
+        holds(!!(capabilities & NIDUS_HW_CAP_DIRTY_TRACKING) == (device != UNTRACKED));
     }
 }
 

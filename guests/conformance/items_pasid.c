@@ -21,13 +21,11 @@ struct pasids {
 static uint32_t nested_for_pasids(uint32_t parent, uint8_t *page)
 {
     struct pgtable *t = table_new();
-    struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = t->root, .addr_width = 48 };
-    struct nidus_hwpt_alloc call = nested_call(DMA, parent, &data);
+    uint32_t hwpt;
 
     table_set(t, IOVA, page);
-    call.flags = NIDUS_HWPT_ALLOC_PASID;
-    ok(hwpt_alloc(&call));
-    return call.out_hwpt_id;
+    ok(iommufd_hwpt_alloc_nested_pasid(ID(DMA), parent, t->root, &hwpt));
+    return hwpt;
 }
 
 static struct pasids pasids_new(bool attach)

@@ -26,15 +26,7 @@ static uint64_t seed;
 
 static int alloc(struct rig *r, const struct pgtable *table, uint32_t *hwpt)
 {
-    struct nidus_hwpt_vtd_s1 data = { .pgtbl_addr = table->root, .addr_width = 48 };
-    struct nidus_hwpt_alloc call = {
-        .size = sizeof(call), .flags = NIDUS_HWPT_ALLOC_PASID, .dev_id = r->dma.device->id, .pt_id = rig_parent(r),
-        .data_type = NIDUS_HWPT_DATA_VTD_S1, .data_len = sizeof(data), .data_uptr = (uint64_t)&data,
-    };
-    int error = nidus_call(NIDUS_CALL_HWPT_ALLOC, &call, 0);
-
-    *hwpt = call.out_hwpt_id;
-    return error;
+    return iommufd_hwpt_alloc_nested_pasid(r->dma.device->id, rig_parent(r), table->root, hwpt);
 }
 
 static enum ndma_status fill(struct rig *r, uint32_t pasid, uint32_t flags)
