@@ -425,6 +425,85 @@ static void test_replaced_table(void **state)
     engine_first_stage_fini(&other_first);
 }
 
+/* Extended capability 1Bh behind the others: 20 bits of PASIDs. */
+static void has_pasids(uint16_t bdf)
+{
+    uint8_t *config = host_function(0, bdf)->config;
+    put16(config, PRI + 2, 0x160 << 4);
+    put16(config, 0x160, 0x001b);
+    put16(config, 0x164, 20 << 8);
+}
+
+/* dev attached to one table, to which other has the same PASID attached where shared, then to another one; no table: detached. */
+struct change {
+    struct { struct domain *d; struct first_stage *f; } from, to;
+    bool shared;
+};
+
+/* The unit refuses the n-th descriptor of it, from 0: the device forgets all that it has of the PASID, behind the IOTLB.  false: there is no
+ * n-th one. */
+static bool forgets_where_refused(const struct change *c, uint32_t pasid, int n)
+{
+    const struct qi_descriptor tlb = pasid ? qi_device_tlb_pasid(to_dev, pasid, 0, QI_ALL) : qi_device_tlb(to_dev, 0, QI_ALL);
+    assert_int_equal(engine_attach(&dev, pasid, c->from.d, c->from.f), 0);
+    if (c->shared)
+        assert_int_equal(engine_attach(&other, pasid, c->from.d, c->from.f), 0);
+    fake_forget();
+    fake.refuses = n;
+    assert_int_equal(c->to.d || c->to.f ? engine_attach(&dev, pasid, c->to.d, c->to.f) : engine_detach(&dev, pasid), 0);
+    bool refused = fake.refuses < 0;
+    int iotlb = fake_found(qi_iotlb_global());
+    fake.refuses = -1;
+    assert_int_equal(iotlb >= 0, refused);
+    if (refused && ((unsigned)iotlb + 1 >= fake.dones || memcmp(&fake.done[iotlb + 1], &tlb, sizeof tlb)))
+        fail_msg("PASID %u, descriptor %d: the device's TLB is not told behind the IOTLB", pasid, n);
+    assert_int_equal(engine_detach(&dev, pasid), 0);
+    assert_int_equal(engine_detach(&other, pasid), 0);
+    return refused;
+}
+
+/* Whatever was refused, of detach and of each way in which an entry comes to say something else (attach.c): not the IOTLB alone is made
+ * good, but the device's TLB, too. */
+static void test_refused_invalidation_is_made_good_for_the_device(void **state)
+{
+    struct first_stage sibling, stranger;
+    const struct change changes[] = {
+        { { NULL, &first }, { NULL, NULL }, false },
+        { { &domain, NULL }, { NULL, NULL }, false },
+        { { NULL, &first }, { NULL, &stranger }, false },   /* with a gap */
+        { { &domain, NULL }, { &domain2, NULL }, false },
+        { { NULL, &first }, { &domain, NULL }, false },
+        { { &domain, NULL }, { NULL, &first }, false },
+        { { NULL, &first }, { NULL, &sibling }, false },    /* in place */
+        { { NULL, &first }, { NULL, &sibling }, true },     /* … under a DID of its own, which it gets first */
+    };
+    (void)state;
+    fake_set64(REG_ECAP, (fake_get64(REG_ECAP) & ~BITS(39, 35)) | ECAP_PASID | 19ULL << 35);
+    has_pasids(DEVICE);
+    has_pasids(OTHER);
+    dmar_add(atsr_all);
+    start();
+    assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_TRUST));
+    assert_true(assign(&other, OTHER, guest, IOMMU_ATS_TRUST));
+    make_domain(&domain, &dev, true);
+    make_domain(&domain2, &dev, true);
+    first = (struct first_stage){ .parent = &domain, .pgtbl = 0x123000, .levels = 4 };
+    sibling = (struct first_stage){ .parent = &domain, .pgtbl = 0x456000, .levels = 4 };
+    stranger = (struct first_stage){ .parent = &domain2, .pgtbl = 0x789000, .levels = 4 };
+    assert_int_equal(engine_first_stage_init(&first, &dev), 0);
+    assert_int_equal(engine_first_stage_init(&sibling, &dev), 0);
+    assert_int_equal(engine_first_stage_init(&stranger, &dev), 0);
+    for (unsigned i = 0; i < sizeof changes / sizeof changes[0]; i++)
+        for (uint32_t pasid = ENGINE_NO_PASID; pasid <= 5; pasid += 5) {
+            int n = 0;
+            while (forgets_where_refused(&changes[i], pasid, n))
+                n++;
+            assert_true(n >= 4); /* PASID cache, IOTLB, device TLB, wait */
+        }
+    engine_first_stage_fini(&stranger);
+    engine_first_stage_fini(&sibling);
+}
+
 static void test_second_stage_alone(void **state)
 {
     (void)state;
@@ -648,7 +727,7 @@ int main(void)
         T(test_sidp_overrides_satc), T(test_trust_says_what_is_given_up), T(test_trust_needs_a_port), T(test_unit_without_device_tlbs),
         T(test_device_without_ats), T(test_device_that_needs_ats), T(test_device_that_needs_ats_by_sidp), T(test_sidp_forbids_nested),
         T(test_sidp_forbids_snooping_walks), T(test_sidp_forbids_snooping_pages), T(test_order_of_on_and_off),
-        T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_second_stage_alone), T(test_unit_without_throttling),
+        T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_refused_invalidation_is_made_good_for_the_device), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again), T(test_unit_that_fetches_late),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
         T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),
