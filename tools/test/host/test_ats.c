@@ -718,6 +718,27 @@ static void test_time_out_of_a_full_ring(void **state)
     }
 }
 
+/* One that falls silent in the first part of a request that is larger than the ring is shut out by that request, though its last part has
+ * nothing for a device any more: once it has returned, what it took away may be another's. */
+static void test_time_out_in_the_first_part_of_a_request(void **state)
+{
+    (void)state;
+    start_two();
+    fake.deaf[0] = DEVICE;
+    platform_lock(&dev.unit->lock);
+    qi_add(dev.unit, qi_device_tlb(to_dev, 0, QI_ALL));
+    for (unsigned i = 0; i < QI_ROOM; i++)
+        qi_add(dev.unit, qi_iotlb_domain(1));
+    assert_true(dev.tlb.lost);
+    assert_false(dev.unit->qi.device_tlb);
+    assert_int_equal(qi_finish(dev.unit), 0);
+    platform_unlock(&dev.unit->lock);
+    is_shut_out(&dev, DEVICE);
+    assert_int_equal(sunk, 1);
+    assert_false(dev.unit->device_lost);
+    assert_true(ats_is_on(OTHER));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -730,7 +751,7 @@ int main(void)
         T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_refused_invalidation_is_made_good_for_the_device), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again), T(test_unit_that_fetches_late),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
-        T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring),
+        T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring), T(test_time_out_in_the_first_part_of_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
