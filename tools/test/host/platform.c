@@ -49,6 +49,7 @@ static struct {
 } host;
 
 void (*host_store_hook)(volatile void *entry, unsigned bytes);
+void (*host_load_hook)(const volatile void *from, size_t bytes);
 void (*host_pause_hook)(void);
 void (*host_config_hook)(uint16_t bdf, uint16_t offset, uint32_t value);
 uint64_t host_reserved_base, host_reserved_size;
@@ -124,6 +125,7 @@ void host_reset(void)
         munmap(host.image, HOST_TABLE_BYTES);
     }
     host_store_hook = NULL;
+    host_load_hook = NULL;
     host_pause_hook = NULL;
     host_cpu_signature = 0x806f8;
     host_hypervisor = "";
@@ -442,6 +444,8 @@ int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size
     for (size_t done = 0, part; done < size; done += part) {
         part = contiguous(guest, gpa + done, size - done);
         memcpy((uint8_t *)to + done, host_guest_byte(guest, gpa + done), part);
+        if (host_load_hook != NULL)
+            host_load_hook(host_guest_byte(guest, gpa + done), part);
     }
     return 0;
 }

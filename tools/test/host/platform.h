@@ -70,6 +70,8 @@ bool host_allocation_failed(void);      /* did that happen since? */
 
 /* Called after each store to a table. */
 extern void (*host_store_hook)(volatile void *entry, unsigned bytes);
+/* Called after each load of a table's word, or of one that a guest has in place, and after each copy from a guest's memory. */
+extern void (*host_load_hook)(const volatile void *from, size_t bytes);
 /* Called at each platform_pause: time for hardware to get on. */
 extern void (*host_pause_hook)(void);
 

@@ -8,6 +8,7 @@ void *host_virt_of(uint64_t phys);
 uint64_t host_register_read(volatile void *registers, uint32_t offset, unsigned bytes);
 void host_register_write(volatile void *registers, uint32_t offset, unsigned bytes, uint64_t value);
 void host_stored(volatile void *entry, unsigned bytes);
+extern void (*host_load_hook)(const volatile void *from, size_t bytes); /* tools/test/host/platform.h */
 void host_pause(void);
 void host_lock(struct lock *lock);
 void host_unlock(struct lock *lock);
@@ -73,7 +74,11 @@ static inline void platform_clear64(volatile uint64_t *entry, uint64_t bits)
 
 static inline uint64_t platform_load64(const volatile uint64_t *entry)
 {
-    return *entry;
+    uint64_t value = *entry;
+
+    if (host_load_hook != NULL)
+        host_load_hook(entry, 8);
+    return value;
 }
 
 static inline uint32_t platform_load32(const volatile uint32_t *word)

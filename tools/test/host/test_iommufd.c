@@ -2362,6 +2362,109 @@ static void entries_that_end_outside_ram_are_efault_after_those_inside(void **st
     assert_int_equal(engine.page[4], 4 * K4);
 }
 
+/* Entries that a device of the guest writes while the call is made: bytes that become others as soon as they have been loaded so often. */
+static struct {
+    uint8_t *at, later;
+    unsigned loads;
+} changing[600 * sizeof(struct nidus_hwpt_vtd_s1_invalidate)];
+static unsigned changing_bytes, change_after;
+
+static void change_what_was_loaded(const volatile void *from, size_t bytes)
+{
+    for (unsigned i = 0; i < changing_bytes; i++)
+        if ((uintptr_t)changing[i].at - (uintptr_t)from < bytes && ++changing[i].loads == change_after)
+            *changing[i].at = changing[i].later;
+}
+
+/* An entry, i of those at gpa, whose words become bad ones. */
+static void put_changing_entry(uint64_t gpa, unsigned i, struct nidus_hwpt_vtd_s1_invalidate e)
+{
+    const struct nidus_hwpt_vtd_s1_invalidate later = { .addr = e.addr ^ 0x40000801, .npages = 0, .flags = NIDUS_VTD_INV_LEAF | 2 };
+
+    gpa += i * sizeof(e);
+    assert_int_equal(platform_guest_write(guest, gpa, &e, sizeof(e)), 0);
+    changing_bytes = (unsigned)((i + 1) * sizeof(e));
+    for (unsigned j = 0; j < sizeof(e); j++) {
+        changing[i * sizeof(e) + j].at = host_guest_byte(guest, gpa + j);
+        changing[i * sizeof(e) + j].later = ((const uint8_t *)&later)[j];
+        changing[i * sizeof(e) + j].loads = 0;
+    }
+}
+
+static void expect_no_change(uint32_t hwpt, uint64_t gpa, unsigned count)
+{
+    struct nidus_hwpt_invalidate inv = invalidate_request(hwpt, count);
+    unsigned before = engine.pages;
+
+    inv.data_uptr = gpa;
+    for (unsigned i = 0; i < count; i++)
+        put_changing_entry(gpa, i, (struct nidus_hwpt_vtd_s1_invalidate){ .addr = 2 * i * K4, .npages = 1 });
+    change_after = 1;
+    host_load_hook = change_what_was_loaded;
+    expect_invalidate(inv, 0, count);
+    host_load_hook = NULL;
+    assert_int_equal(engine.pages - before, count);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(engine.page[before + i], 2 * i * K4);
+    for (unsigned i = 0; i < changing_bytes; i++)
+        assert_int_equal(changing[i].loads, 1);
+}
+
+/* What is checked is what goes: each word is loaded once, where the guest has the entries as well as where they are copied first. */
+static void entries_that_change_meanwhile_go_as_they_were(void **state)
+{
+    const struct {
+        uint64_t gpa;
+        unsigned count;
+    } rows[] = {
+        { DATA, 1 },                    /* in place */
+        { DATA, 2 },
+        { DATA, 600 },                  /* … in two steps, */
+        { RAM - 24, 1 },                /* … at the end of RAM */
+        { DATA + 4, 1 },                /* copied: not at a multiple of 8, */
+        { DATA + 4, 600 },
+        { 0x100, 1 },                   /* in the page at GPA 0, */
+        { RAM / 2 - 8, 1 },             /* in two runs of RAM */
+        { RAM / 2 - 300 * 24 - 8, 600 },
+    };
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect_no_change(hwpt, rows[i].gpa, rows[i].count);
+}
+
+static void expect_good_or_bad(uint32_t hwpt, unsigned word)
+{
+    const struct nidus_hwpt_vtd_s1_invalidate e = { .addr = 8 * K4, .npages = 3 };
+    struct nidus_hwpt_invalidate inv = invalidate_request(hwpt, 1);
+    unsigned before = engine.pages;
+    int64_t result;
+
+    put_changing_entry(DATA, 0, e);
+    for (unsigned i = 0; i < sizeof(e); i++)
+        if (i / 8 != word)
+            changing[i].later = *changing[i].at;
+    host_load_hook = change_what_was_loaded;
+    result = CALL(NIDUS_CALL_HWPT_INVALIDATE, inv);
+    host_load_hook = NULL;
+    assert_int_equal(inv.entry_num, result == 0);
+    assert_int_equal(engine.pages - before, result == 0 ? e.npages : 0);
+    for (unsigned i = before; i < engine.pages; i++)
+        assert_int_equal(engine.page[i], e.addr + (i - before) * K4);
+}
+
+/* One that is not of one page may be looked at before it is taken: it goes as it was, or is the bad one that it has become. */
+static void an_entry_of_several_pages_that_changes_goes_as_it_was_or_is_refused(void **state)
+{
+    uint32_t hwpt = invalidated_hwpt();
+
+    (void)state;
+    for (change_after = 1; change_after < 4; change_after++)
+        for (unsigned word = 0; word < 3; word++)
+            expect_good_or_bad(hwpt, word);
+}
+
 static void entries_are_taken_in_steps_and_a_unit_that_fails_stops_them(void **state)
 {
     struct nidus_hwpt_invalidate inv = invalidate_request(invalidated_hwpt(), 1300);
@@ -3581,6 +3684,8 @@ int main(void)
         TEST(the_last_page_and_the_first_do_not_follow_each_other),
         TEST(nidus_refuses_no_pages_and_ranges_that_wrap),
         TEST(entries_that_end_outside_ram_are_efault_after_those_inside),
+        TEST(entries_that_change_meanwhile_go_as_they_were),
+        TEST(an_entry_of_several_pages_that_changes_goes_as_it_was_or_is_refused),
         TEST(entries_are_taken_in_steps_and_a_unit_that_fails_stops_them),
         TEST(as_many_entries_as_linux_takes),
         TEST(tracking_needs_a_unit_that_can),
