@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+HOST_TESTS += guest_memory
