@@ -327,6 +327,15 @@ void host_stored(volatile void *entry, unsigned bytes)
         host_store_hook(entry, bytes);
 }
 
+void host_copy(void *to, const void *from, size_t size)
+{
+    if (size % 4 != 0)
+        misuse("platform_copy of what is no whole number of words");
+    memcpy(to, from, size);
+    if (host_load_hook != NULL)
+        host_load_hook(from, size);
+}
+
 void platform_write_back(const volatile void *p, size_t size)
 {
     const uint8_t *from = (const uint8_t *)((uintptr_t)p & ~(uintptr_t)63);

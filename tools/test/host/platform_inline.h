@@ -7,6 +7,7 @@ uint64_t host_phys_of(const void *page);
 void *host_virt_of(uint64_t phys);
 uint64_t host_register_read(volatile void *registers, uint32_t offset, unsigned bytes);
 void host_register_write(volatile void *registers, uint32_t offset, unsigned bytes, uint64_t value);
+void host_copy(void *to, const void *from, size_t size);
 void host_stored(volatile void *entry, unsigned bytes);
 extern void (*host_load_hook)(const volatile void *from, size_t bytes); /* tools/test/host/platform.h */
 void host_pause(void);
@@ -46,7 +47,7 @@ static inline void platform_write64(volatile void *registers, uint32_t offset, u
 
 static inline void platform_copy(void *to, const void *from, size_t size)
 {
-    __builtin_memcpy(to, from, size);
+    host_copy(to, from, size);
 }
 
 static inline void platform_store64(volatile uint64_t *entry, uint64_t value)
