@@ -226,17 +226,27 @@ static int attach_check(const struct device *dev, uint32_t pasid, const struct d
     return error || !f || f->unit == dev->unit ? error : first_stage_check(dev->unit, f);
 }
 
-/* An invalidation that the unit refused a part of is made good by a wider one.  A unit that refuses that as well cannot be relied on. */
-__attribute__((noinline))
-static int make_good(struct device *dev, uint32_t pasid)
+/* An invalidation that the unit refused a part of is made good by a wider one: … */
+static void add_wider(struct unit *u)
 {
-    struct unit *u = dev->unit;
     qi_add(u, qi_pasid_global());
     qi_add(u, qi_iotlb_global());
-    ats_add(dev, pasid, 0, QI_ALL);
+}
+
+/* … of everything in the unit, and in the devices' own TLBs.  A unit that refuses that as well cannot be relied on. */
+static int finish_wider(struct unit *u)
+{
     if (qi_finish(u))
         unit_dead(u, UNIT_REFUSES, "to forget what a device was attached to");
     return u->dead ? -NIDUS_EIO : 0;
+}
+
+__attribute__((noinline))
+static int make_good(struct device *dev, uint32_t pasid)
+{
+    add_wider(dev->unit);
+    ats_add(dev, pasid, 0, QI_ALL);
+    return finish_wider(dev->unit);
 }
 
 static inline int finish(struct device *dev, uint32_t pasid)
@@ -438,15 +448,15 @@ static bool update(struct device *dev, uint32_t pasid, const struct domain *d)
 
 static int update_all(struct unit *u, const struct domain *d)
 {
-    struct device *last = NULL;
-    uint32_t last_pasid = 0;
+    bool updated = false;
     for (struct device *dev = u->devices; dev; dev = dev->next)
         for (uint32_t pasid = 0; binding_next(dev, &pasid); pasid++)
-            if (update(dev, pasid, d)) {
-                last = dev;
-                last_pasid = pasid;
-            }
-    return last ? finish(last, last_pasid) : 0;
+            updated |= update(dev, pasid, d);
+    if (!updated || !qi_finish(u))
+        return 0;
+    add_wider(u);
+    ats_add_second_stage(u, d);
+    return finish_wider(u);
 }
 
 int engine_domain_track(struct domain *d, bool on)

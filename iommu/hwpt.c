@@ -240,7 +240,8 @@ static unsigned copy_entries(struct iommu_context *c, uint64_t gpa, unsigned cou
     return i;
 }
 
-/* Most are read where the guest has them.  It may change them meanwhile: each word is to be read once.  NULL: they are to be copied. */
+/* Most are read where the guest has them.  They may change meanwhile: what one reading of a word has checked is what is used of it.  NULL: they
+ * are to be copied. */
 static inline const uint64_t *entries_in_place(const struct iommu_context *c, uint64_t gpa, unsigned count)
 {
     return gpa % sizeof(uint64_t) == 0 ? platform_guest_piece(c->guest, gpa, count * ENTRY_WORDS * sizeof(uint64_t)) : NULL;

@@ -92,7 +92,7 @@ int platform_format(char *out, size_t size, const char *format, ...) __attribute
 int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size);
 int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size);
 /* Where [gpa, gpa + size) of its RAM lies, if that can be said at once: it is in one piece, that of the copy before, and not in the page at 0; NULL:
- * the two above are the way.
+ * the two above are the way.  size: below 2^32.
  * Good until the guest ends.  The guest and its devices may change what is there at any time: nothing is read from it twice. */
 void *platform_guest_piece(struct guest *guest, uint64_t gpa, size_t size);
 /* To or from such a piece.  size: a multiple of 4. */

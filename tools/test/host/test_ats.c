@@ -504,6 +504,50 @@ static void test_refused_invalidation_is_made_good_for_the_device(void **state)
     engine_first_stage_fini(&sibling);
 }
 
+/* Of dirty tracking the same holds for each device that has the table, by whatever way. */
+static void test_refused_tracking_is_made_good_for_all_devices(void **state)
+{
+    const struct qi_device to_other = { .source_id = OTHER, .physical = OTHER };
+    const struct qi_descriptor tlbs[] = {
+        qi_device_tlb(to_dev, 0, QI_ALL), qi_device_tlb_pasid(to_dev, 5, 0, QI_ALL), qi_device_tlb(to_other, 0, QI_ALL),
+    };
+    bool refused = true;
+    (void)state;
+    fake_set64(REG_ECAP, (fake_get64(REG_ECAP) & ~BITS(39, 35)) | ECAP_PASID | 19ULL << 35 | ECAP_SSADS);
+    has_pasids(DEVICE);
+    dmar_add(atsr_all);
+    start();
+    assert_true(assign(&dev, DEVICE, guest, IOMMU_ATS_TRUST));
+    assert_true(assign(&other, OTHER, guest, IOMMU_ATS_TRUST));
+    assert_int_equal(engine_domain_init(&domain, &dev, ENGINE_NEST_PARENT | ENGINE_DIRTY, guest), 0);
+    first = (struct first_stage){ .parent = &domain, .pgtbl = 0x123000, .levels = 4 };
+    assert_int_equal(engine_first_stage_init(&first, &dev), 0);
+    assert_int_equal(engine_attach(&dev, ENGINE_NO_PASID, &domain, NULL), 0);
+    assert_int_equal(engine_attach(&dev, 5, NULL, &first), 0);
+    assert_int_equal(engine_attach(&other, ENGINE_NO_PASID, NULL, &first), 0);
+    for (int n = 0; refused; n++) {
+        fake_forget();
+        fake.refuses = n;
+        assert_int_equal(engine_domain_track(&domain, n % 2 == 0), 0);
+        refused = fake.refuses < 0;
+        int iotlb = fake_found(qi_iotlb_global());
+        fake.refuses = -1;
+        assert_int_equal(iotlb >= 0, refused);
+        for (unsigned i = 0; refused && i < sizeof tlbs / sizeof tlbs[0]; i++) {
+            int at = -1;
+            for (unsigned done = (unsigned)iotlb + 1; done < fake.dones; done++)
+                if (!memcmp(&fake.done[done], &tlbs[i], sizeof tlbs[i]))
+                    at = (int)done;
+            if (at < 0)
+                fail_msg("descriptor %d: device TLB %u is not told behind the IOTLB", n, i);
+        }
+        assert_true(refused || n >= 9); /* three of each table's, three of devices … */
+    }
+    assert_int_equal(engine_detach(&dev, ENGINE_NO_PASID), 0);
+    assert_int_equal(engine_detach(&dev, 5), 0);
+    assert_int_equal(engine_detach(&other, ENGINE_NO_PASID), 0);
+}
+
 static void test_second_stage_alone(void **state)
 {
     (void)state;
@@ -748,7 +792,7 @@ int main(void)
         T(test_sidp_overrides_satc), T(test_trust_says_what_is_given_up), T(test_trust_needs_a_port), T(test_unit_without_device_tlbs),
         T(test_device_without_ats), T(test_device_that_needs_ats), T(test_device_that_needs_ats_by_sidp), T(test_sidp_forbids_nested),
         T(test_sidp_forbids_snooping_walks), T(test_sidp_forbids_snooping_pages), T(test_order_of_on_and_off),
-        T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_refused_invalidation_is_made_good_for_the_device), T(test_second_stage_alone), T(test_unit_without_throttling),
+        T(test_refused_tracking_is_made_good_for_all_devices), T(test_first_stage_ranges), T(test_first_stage_ranges_that_do_not_fit), T(test_second_stage_under_a_first), T(test_replaced_table), T(test_refused_invalidation_is_made_good_for_the_device), T(test_second_stage_alone), T(test_unit_without_throttling),
         T(test_virtual_function), T(test_device_that_does_not_answer), T(test_aborted_wait_that_is_fetched_again), T(test_unit_that_fetches_late),
         T(test_answer_behind_one_that_is_missing), T(test_two_that_do_not_answer), T(test_time_out_without_a_name), T(test_detach_of_a_device_that_does_not_answer),
         T(test_unit_that_falls_silent_then), T(test_time_out_of_a_full_ring), T(test_time_out_in_the_first_part_of_a_request),
