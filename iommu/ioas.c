@@ -407,7 +407,7 @@ static int check_unmap(const struct area *a, uint64_t first, uint64_t last, stru
     if (a == NULL || a->iova > last)
         return -NIDUS_ENOENT;
     mapped->start = a->iova > first ? a->iova : first;
-    for (; a != NULL && a->iova <= last; a = a->next) {
+    do {
         mapped->last = area_last(a) < last ? area_last(a) : last;
         if (a->iova >= first && area_last(a) <= last)
             continue;
@@ -416,7 +416,7 @@ static int check_unmap(const struct area *a, uint64_t first, uint64_t last, stru
             return -NIDUS_ENOENT;
         if (first % PAGE_SIZE != 0 || (last + 1) % PAGE_SIZE != 0)
             return -NIDUS_EINVAL;
-    }
+    } while ((a = a->next) != NULL && a->iova <= last);
     return 0;
 }
 
