@@ -8,7 +8,7 @@ EFI_OBJ := $(patsubst %,$(B)/boot/%.o,main efi devices config image memory_map t
 EFI_CFLAGS := $(CFLAGS_FREESTANDING) -fpic -fshort-wchar -fvisibility=hidden -DGNU_EFI_USE_MS_ABI \
               -isystem boot/libc -I$(B)/inih -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 \
               -DNIDUS_VERSION='"$(NIDUS_VERSION)"'
-EFI_SECTIONS := .text .sdata .data .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
+EFI_SECTIONS := .text .sdata .data .rodata .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
 
 # What links any EFI program: its objects are the prerequisites.  Debian 13's gnu-efi enters at _entry, which its libefi.a has: that initialises
 # itself first, and nothing here uses it.
