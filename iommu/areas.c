@@ -94,7 +94,6 @@ inline struct area **ioas_area_link(struct ioas *ioas, uint64_t iova)
 __attribute__((noinline))
 static void enter_lanes(struct ioas *ioas, struct area *a, unsigned joined)
 {
-
     for (unsigned lane = 0; lane < AREA_LANES && joined % LANE_STEP == 0; lane++, joined /= LANE_STEP) {
         struct area **link = lane_link(ioas, lane, a->iova);
 

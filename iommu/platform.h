@@ -93,7 +93,8 @@ int platform_guest_read(struct guest *guest, uint64_t gpa, void *to, size_t size
 int platform_guest_write(struct guest *guest, uint64_t gpa, const void *from, size_t size);
 /* Where [gpa, gpa + size) of its RAM lies, if that can be said at once: it is in one piece, that of the copy before, and not in the page at 0; NULL:
  * the two above are the way.  size: below 2^32.
- * Good until the guest ends.  The guest and its devices may change what is there at any time: nothing is read from it twice. */
+ * Good until the guest ends.  The guest and its devices may change what is there at any time: what is used of a word is what one
+ * reading of it has given. */
 void *platform_guest_piece(struct guest *guest, uint64_t gpa, size_t size);
 /* To or from such a piece.  size: a multiple of 4. */
 static inline void platform_copy(void *to, const void *from, size_t size);

@@ -69,8 +69,8 @@ extern struct guest guests[BOOT_MAX_GUESTS];
 unsigned guests_create(const struct boot_info *boot);
 /* Round-robin until the last guest has ended. */
 void guests_run(void);
-/* Ends a guest, in one line of the log: devices stopped and blocked, then its CPU is gone.  Its memory is scrubbed and given back by
- * guest_reclaim, in steps of a few milliseconds so that the other guests go on; true: there is more to do. */
+/* Ends a guest, in one line of the log: devices stopped and blocked, then its CPU is gone.  Its IOMMU objects and its memory, scrubbed, are given
+ * back by guest_reclaim, in steps of a few milliseconds so that the other guests go on; true: there is more to do. */
 void guest_end(struct guest *g, const char *why);
 bool guest_reclaim(struct guest *g);
 /* Ends a guest that did what no guest may, with its registers in the log. */
